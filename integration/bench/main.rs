@@ -1,0 +1,2 @@
+//! onggi beside its peers.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The sentences of the runtime-spec, tested from outside.
+fn main() {}
