@@ -1,0 +1,428 @@
+//! The vocabulary of a plan: [`Step`], the [`Field`] of config.json it comes from, the [`Point`]s where runtime and
+//! init meet, the [`Handle`]s that the runtime opens before birth. Data only: nothing here decides or does;
+//! `Display` is the text that `onggi plan` prints and that golden tests compare.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+/// Where in config.json a step comes from, as a JSON path: `mounts[3] "/etc/resolv.conf"`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Field(pub String);
+
+impl Field {
+    /// A field by its JSON path.
+    pub fn new(path: impl Into<String>) -> Self {
+        Field(path.into())
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One line of the plan: what init does, and the field that asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The field of config.json.
+    pub field: Field,
+    /// The act.
+    pub step: Step,
+}
+
+/// A named meeting of runtime and init. Init says `At(point)`, does nothing more until it hears `Go`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Point {
+    /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
+    Born = 1,
+    /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
+    Mounted = 2,
+    /// Everything but the user's program: the state becomes `created`.
+    Created = 3,
+    /// The container was started and startContainer hooks are done: execve comes next.
+    Going = 4,
+}
+
+impl Point {
+    /// The point with this number, as it stands in a message.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Point::Born, Point::Mounted, Point::Created, Point::Going].into_iter().find(|p| *p as u8 == byte)
+    }
+}
+
+/// The kinds of namespaces, named as the runtime-spec names them (config-linux.md, Namespaces).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Namespace {
+    /// CLONE_NEWPID
+    Pid,
+    /// CLONE_NEWNET
+    Network,
+    /// CLONE_NEWNS
+    Mount,
+    /// CLONE_NEWIPC
+    Ipc,
+    /// CLONE_NEWUTS
+    Uts,
+    /// CLONE_NEWUSER
+    User,
+    /// CLONE_NEWCGROUP
+    Cgroup,
+    /// CLONE_NEWTIME
+    Time,
+}
+
+/// Every kind once: its name in config.json, its file in `/proc/PID/ns`, its clone flag.
+pub const NAMESPACES: [(Namespace, &str, &str, i32); 8] = [
+    (Namespace::Pid, "pid", "pid", nix::libc::CLONE_NEWPID),
+    (Namespace::Network, "network", "net", nix::libc::CLONE_NEWNET),
+    (Namespace::Mount, "mount", "mnt", nix::libc::CLONE_NEWNS),
+    (Namespace::Ipc, "ipc", "ipc", nix::libc::CLONE_NEWIPC),
+    (Namespace::Uts, "uts", "uts", nix::libc::CLONE_NEWUTS),
+    (Namespace::User, "user", "user", nix::libc::CLONE_NEWUSER),
+    (Namespace::Cgroup, "cgroup", "cgroup", nix::libc::CLONE_NEWCGROUP),
+    (Namespace::Time, "time", "time", 0x80), // CLONE_NEWTIME, Linux 5.6; libc lacks it
+];
+
+impl Namespace {
+    fn row(self) -> &'static (Namespace, &'static str, &'static str, i32) {
+        NAMESPACES.iter().find(|row| row.0 == self).expect("NAMESPACES has a row for each variant")
+    }
+
+    /// The name in config.json.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The file below `/proc/PID/ns/`.
+    pub fn file(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The `CLONE_NEW…` flag.
+    pub fn flag(self) -> i32 {
+        self.row().3
+    }
+}
+
+/// The place of an open descriptor in the list that runtime and init share: [`super::Plan::handles`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandleId(pub usize);
+
+/// Something of the host that is opened before anything hostile can interfere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handle {
+    /// A namespace to join. `foreign` names the sysctl that may only be set if it is not the host's own.
+    Namespace {
+        /// The path in config.json.
+        path: CString,
+        /// Its kind, checked on the descriptor.
+        kind: Namespace,
+        /// The field that is refused when the namespace is the runtime's own.
+        foreign: Option<Field>,
+    },
+    /// A detached copy of a mount, ready to be moved into place.
+    Tree(Tree),
+}
+
+/// A bind mount's source, cloned by open_tree(2) and given its attributes while nobody can see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The path on the host, absolute.
+    pub path: CString,
+    /// With all mounts below it (`rbind`).
+    pub recursive: bool,
+    /// False: a symbolic link at the end is itself the source (`src-nofollow`).
+    pub follow: bool,
+    /// Attributes of the topmost mount.
+    pub attr: Attr,
+    /// Attributes of all of its mounts (the `r…` options).
+    pub deep: Attr,
+    /// The user namespace whose mapping the mount gets: `idmap`, `ridmap`.
+    pub idmap: Option<Idmap>,
+    /// Must be this character device (major, minor), checked on the descriptor.
+    pub device: Option<(u32, u32)>,
+    /// Opened by init, in its own namespaces, because the runtime may not clone mounts (rootless).
+    pub late: bool,
+}
+
+/// An id-mapped mount (mount_setattr(2), Linux 5.12).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idmap {
+    /// uid mappings of the mount.
+    pub uid: Vec<IdMap>,
+    /// gid mappings of the mount.
+    pub gid: Vec<IdMap>,
+    /// With all mounts below it (`ridmap`).
+    pub recursive: bool,
+}
+
+/// One line of a uid_map or gid_map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct IdMap {
+    /// First id inside.
+    pub container: u32,
+    /// First id outside.
+    pub host: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// What mount_setattr(2) sets and clears: `MOUNT_ATTR_…` bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attr {
+    /// Bits to set.
+    pub set: u64,
+    /// Bits to clear.
+    pub clear: u64,
+}
+
+impl Attr {
+    /// Nothing to change.
+    pub fn is_empty(self) -> bool {
+        self == Attr::default()
+    }
+}
+
+/// A path inside the container: cleaned, without the leading slash (`.` is the root), no `..`, no NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inside(pub CString);
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.0.to_str().unwrap_or("?").trim_start_matches('.'))
+    }
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A bind mount: a tree opened before.
+    Tree(HandleId),
+    /// A new file system: type, source, and the options that are the file system's own.
+    New {
+        /// As in /proc/filesystems.
+        fstype: CString,
+        /// What /proc/mounts shows as the device.
+        source: CString,
+        /// `key=value` or a flag, in order.
+        options: Vec<(CString, Option<CString>)>,
+        /// `MOUNT_ATTR_…` bits.
+        attr: u64,
+        /// `tmpcopyup`: the directory's content is copied up before the mount covers it.
+        copy_up: bool,
+    },
+}
+
+/// What a mount point has to be when it does not exist yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountPoint {
+    /// A directory.
+    Directory,
+    /// As the source is: a directory for a directory, else an empty file.
+    LikeSource,
+}
+
+/// One act of init. The order of a plan's steps is the order of execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Say `At`, wait for `Go`.
+    Meet(Point),
+    /// uid 0, gid 0 and no supplementary group in the new user namespace.
+    BecomeRoot {
+        /// setgroups(2) is allowed (it is not with a single mapping of an unprivileged user).
+        setgroups: bool,
+    },
+    /// SIGKILL when the runtime dies before `created`; not dumpable until execve.
+    Guard,
+    /// New namespaces, one unshare(2).
+    Unshare(i32),
+    /// Join a namespace that only init may stand in.
+    Setns(HandleId, Namespace),
+    /// A new session.
+    Setsid,
+    /// A new session keyring of this name (keyctl JOIN_SESSION_KEYRING).
+    SessionKeyring(CString),
+    /// The loopback interface is set up.
+    LoopbackUp,
+    /// sethostname(2).
+    Hostname(String),
+    /// setdomainname(2).
+    Domainname(String),
+    /// mount(2) propagation of `/` and everything below, before the root is attached.
+    IsolateMounts(u64),
+    /// Clone this mount in init's namespaces (rootless).
+    OpenTree(HandleId),
+    /// The root file system is attached at its own path and becomes the root handle.
+    AttachRoot {
+        /// The detached clone.
+        tree: HandleId,
+        /// Where it stands on the host.
+        at: CString,
+    },
+    /// A mount of config.json.
+    Mount {
+        /// Where.
+        at: Inside,
+        /// What.
+        source: Source,
+        /// What to create when nothing is there.
+        point: MountPoint,
+        /// False: a symbolic link at the end is itself covered (`dest-nofollow`).
+        follow: bool,
+        /// MS_SHARED … to set afterwards, MS_REC included.
+        propagation: Vec<u64>,
+    },
+    /// A recursive change of an existing mount's attributes; also makes a mount read-only after it was filled.
+    SetAttr {
+        /// Where.
+        at: Inside,
+        /// Bits of the mount itself.
+        attr: Attr,
+        /// Bits of all mounts below.
+        deep: Attr,
+        /// MS_SHARED … to set.
+        propagation: Vec<u64>,
+    },
+    /// `remount`: mount(2) flags and data for an existing mount.
+    Remount {
+        /// Where.
+        at: Inside,
+        /// MS_… flags.
+        flags: u64,
+        /// Options of the file system.
+        data: CString,
+    },
+    /// `copy-symlink`: the source is a symbolic link to this target, which is made again inside.
+    CopySymlink {
+        /// The link on the host.
+        source: CString,
+        /// Where it is made.
+        at: Inside,
+    },
+    /// A device node.
+    Device {
+        /// Where.
+        at: Inside,
+        /// S_IFCHR, S_IFBLK or S_IFIFO, and the permissions.
+        mode: u32,
+        /// Major and minor number.
+        number: (u32, u32),
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// A symbolic link of the spec, if nothing is there.
+    Symlink {
+        /// What it says.
+        target: CString,
+        /// Where.
+        at: Inside,
+    },
+    /// Cover a file by /dev/null, a directory by an empty read-only tmpfs; nothing there is fine.
+    Mask {
+        /// Where.
+        at: Inside,
+        /// /dev/null of the host.
+        null: HandleId,
+    },
+    /// Make a path read-only, with everything below; nothing there is fine.
+    ReadOnly(Inside),
+    /// A sysctl below /proc/sys, written in one write.
+    Sysctl {
+        /// `net/ipv4/ip_forward`.
+        path: CString,
+        /// Verbatim.
+        value: String,
+    },
+    /// A hook that runs in the container's namespaces.
+    Hook(Hook),
+    /// pivot_root(2): the old root is gone.
+    PivotRoot,
+    /// `--no-pivot`: MS_MOVE and chroot(2).
+    MoveRoot,
+    /// No new mount namespace: chroot(2) only.
+    Chroot,
+    /// mount(2) propagation of the container's `/`.
+    RootPropagation(u64),
+    /// The root mount becomes read-only.
+    RootReadonly,
+    /// setrlimit(2): resource number, soft, hard.
+    Rlimit(u32, u64, u64),
+    /// personality(2).
+    Personality(u64),
+    /// umask(2).
+    Umask(u32),
+    /// PR_SET_NO_NEW_PRIVS.
+    NoNewPrivileges,
+    /// The capabilities outside this set leave the bounding set.
+    Bounding(u64),
+    /// Supplementary groups, gid, uid; capabilities are kept for the next step.
+    User {
+        /// process.user.uid
+        uid: u32,
+        /// process.user.gid
+        gid: u32,
+        /// process.user.additionalGids
+        groups: Vec<u32>,
+        /// setgroups(2) is allowed.
+        setgroups: bool,
+    },
+    /// effective, permitted, inheritable, ambient; read back afterwards.
+    Capabilities {
+        /// Bits by capability number.
+        effective: u64,
+        /// Bits by capability number.
+        permitted: u64,
+        /// Bits by capability number.
+        inheritable: u64,
+        /// Bits by capability number.
+        ambient: u64,
+    },
+    /// chdir(2) to process.cwd, created if missing; must end inside the root.
+    Chdir(CString),
+    /// HOME from the container's /etc/passwd for this uid, `/` if it says nothing.
+    Home(u32),
+    /// process.args[0] is found: with a slash as it is, else in this PATH.
+    FindExecutable {
+        /// process.args[0]
+        name: CString,
+        /// The container's PATH.
+        path: String,
+    },
+    /// The start gate: wait until `start` comes; from here on it is the peer of every message.
+    Gate,
+    /// Only 0, 1, 2 and this many more descriptors stay open over execve.
+    KeepDescriptors(u32),
+    /// execve(2).
+    Execve {
+        /// process.args
+        args: Vec<CString>,
+        /// process.env
+        env: Vec<CString>,
+    },
+}
+
+/// A hook of config.json (config.md, POSIX-platform Hooks).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hook {
+    /// hooks.startContainer[0]
+    pub field: String,
+    /// The status in the state that the hook reads: `creating`, `created`, `running`, `stopped`.
+    pub status: String,
+    /// Absolute.
+    pub path: String,
+    /// argv, argv[0] included.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Seconds; none: no limit.
+    pub timeout: Option<u64>,
+}
+
+/// Text of a C string for people.
+pub(crate) fn show(text: &CStr) -> String {
+    text.to_string_lossy().into_owned()
+}
