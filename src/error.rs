@@ -102,7 +102,11 @@ fn errno_text(errno: i32) -> String {
     let mut letters = words.chars();
     let first = letters.next().map(|c| c.to_ascii_lowercase());
     let words: String = first.into_iter().chain(letters).collect();
-    if known == nix::errno::Errno::UnknownErrno { format!("errno {errno}") } else { format!("{known:?}: {words}") }
+    if known == nix::errno::Errno::UnknownErrno {
+        format!("errno {errno}")
+    } else {
+        format!("{known:?}: {words}")
+    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,37 @@
 //! The operations of the runtime-spec (runtime.md, Operations), one file each. They never print and never parse flags.
 
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod features;
+pub(crate) mod gate;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod probe;
+pub(crate) mod process;
+pub(crate) mod run;
+pub(crate) mod seal;
+pub(crate) mod start;
+pub(crate) mod state;
+pub(crate) mod store;
+
 use std::path::PathBuf;
 
 /// What holds for every command: the global options.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where states live; each container has a directory of its name here.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Who makes control groups.
-    pub cgroups: CgroupManager,
+    pub(crate) cgroups: CgroupManager,
     /// `--rootless`: none is `auto`.
-    pub rootless: Option<bool>,
+    pub(crate) rootless: Option<bool>,
+    /// Where warnings go; the command line decides.
+    pub(crate) warn: fn(&str),
 }
 
 /// `--cgroup-manager`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupManager {
+pub(crate) enum CgroupManager {
     /// The runtime writes into the cgroup file systems itself.
     Cgroupfs,
     /// systemd makes a scope.
@@ -26,32 +42,32 @@ pub enum CgroupManager {
 
 /// What `create` and `run` are asked for.
 #[derive(Debug, Clone, Default)]
-pub struct CreateOptions {
+pub(crate) struct CreateOptions {
     /// The bundle directory.
-    pub bundle: PathBuf,
+    pub(crate) bundle: PathBuf,
     /// `--config`: instead of BUNDLE/config.json.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Where init's pid is written.
-    pub pid_file: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
     /// Where the terminal's master would be sent.
-    pub console_socket: Option<PathBuf>,
+    pub(crate) console_socket: Option<PathBuf>,
     /// Where init's pidfd is sent.
-    pub pidfd_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// MS_MOVE instead of pivot_root.
-    pub no_pivot: bool,
+    pub(crate) no_pivot: bool,
     /// Keep the session keyring.
-    pub no_new_keyring: bool,
+    pub(crate) no_new_keyring: bool,
     /// Descriptors 3 to 3+N-1 reach the container.
-    pub preserve_fds: u32,
+    pub(crate) preserve_fds: u32,
 }
 
 /// What `run` is asked for besides.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     /// Return once the process runs.
-    pub detach: bool,
+    pub(crate) detach: bool,
     /// Do not delete the container when it has exited.
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Do not become a subreaper.
-    pub no_subreaper: bool,
+    pub(crate) no_subreaper: bool,
 }

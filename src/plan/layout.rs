@@ -3,4 +3,4 @@
 
 /// The layout of control groups.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CgroupLayout {}
+pub(crate) struct CgroupLayout {}

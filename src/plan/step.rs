@@ -7,11 +7,11 @@ use std::fmt;
 
 /// Where in config.json a step comes from, as a JSON path: `mounts[3] "/etc/resolv.conf"`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Field(pub String);
+pub(crate) struct Field(pub(crate) String);
 
 impl Field {
     /// A field by its JSON path.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>) -> Self {
         Field(path.into())
     }
 }
@@ -24,17 +24,17 @@ impl fmt::Display for Field {
 
 /// One line of the plan: what init does, and the field that asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// The field of config.json.
-    pub field: Field,
+    pub(crate) field: Field,
     /// The act.
-    pub step: Step,
+    pub(crate) step: Step,
 }
 
 /// A named meeting of runtime and init. Init says `At(point)`, does nothing more until it hears `Go`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Point {
+pub(crate) enum Point {
     /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
     Born = 1,
     /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
@@ -47,14 +47,14 @@ pub enum Point {
 
 impl Point {
     /// The point with this number, as it stands in a message.
-    pub fn from_byte(byte: u8) -> Option<Self> {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
         [Point::Born, Point::Mounted, Point::Created, Point::Going].into_iter().find(|p| *p as u8 == byte)
     }
 }
 
 /// The kinds of namespaces, named as the runtime-spec names them (config-linux.md, Namespaces).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Namespace {
+pub(crate) enum Namespace {
     /// CLONE_NEWPID
     Pid,
     /// CLONE_NEWNET
@@ -74,7 +74,7 @@ pub enum Namespace {
 }
 
 /// Every kind once: its name in config.json, its file in `/proc/PID/ns`, its clone flag.
-pub const NAMESPACES: [(Namespace, &str, &str, i32); 8] = [
+pub(crate) const NAMESPACES: [(Namespace, &str, &str, i32); 8] = [
     (Namespace::Pid, "pid", "pid", nix::libc::CLONE_NEWPID),
     (Namespace::Network, "network", "net", nix::libc::CLONE_NEWNET),
     (Namespace::Mount, "mount", "mnt", nix::libc::CLONE_NEWNS),
@@ -91,28 +91,28 @@ impl Namespace {
     }
 
     /// The name in config.json.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.row().1
     }
 
     /// The file below `/proc/PID/ns/`.
-    pub fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> &'static str {
         self.row().2
     }
 
     /// The `CLONE_NEW…` flag.
-    pub fn flag(self) -> i32 {
+    pub(crate) fn flag(self) -> i32 {
         self.row().3
     }
 }
 
 /// The place of an open descriptor in the list that runtime and init share: [`super::Plan::handles`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HandleId(pub usize);
+pub(crate) struct HandleId(pub(crate) usize);
 
 /// Something of the host that is opened before anything hostile can interfere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Handle {
+pub(crate) enum Handle {
     /// A namespace to join. `foreign` names the sysctl that may only be set if it is not the host's own.
     Namespace {
         /// The path in config.json.
@@ -128,66 +128,66 @@ pub enum Handle {
 
 /// A bind mount's source, cloned by open_tree(2) and given its attributes while nobody can see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The path on the host, absolute.
-    pub path: CString,
+    pub(crate) path: CString,
     /// With all mounts below it (`rbind`).
-    pub recursive: bool,
+    pub(crate) recursive: bool,
     /// False: a symbolic link at the end is itself the source (`src-nofollow`).
-    pub follow: bool,
+    pub(crate) follow: bool,
     /// Attributes of the topmost mount.
-    pub attr: Attr,
+    pub(crate) attr: Attr,
     /// Attributes of all of its mounts (the `r…` options).
-    pub deep: Attr,
+    pub(crate) deep: Attr,
     /// The user namespace whose mapping the mount gets: `idmap`, `ridmap`.
-    pub idmap: Option<Idmap>,
+    pub(crate) idmap: Option<Idmap>,
     /// Must be this character device (major, minor), checked on the descriptor.
-    pub device: Option<(u32, u32)>,
+    pub(crate) device: Option<(u32, u32)>,
     /// Opened by init, in its own namespaces, because the runtime may not clone mounts (rootless).
-    pub late: bool,
+    pub(crate) late: bool,
 }
 
 /// An id-mapped mount (mount_setattr(2), Linux 5.12).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idmap {
+pub(crate) struct Idmap {
     /// uid mappings of the mount.
-    pub uid: Vec<IdMap>,
+    pub(crate) uid: Vec<IdMap>,
     /// gid mappings of the mount.
-    pub gid: Vec<IdMap>,
+    pub(crate) gid: Vec<IdMap>,
     /// With all mounts below it (`ridmap`).
-    pub recursive: bool,
+    pub(crate) recursive: bool,
 }
 
 /// One line of a uid_map or gid_map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct IdMap {
+pub(crate) struct IdMap {
     /// First id inside.
-    pub container: u32,
+    pub(crate) container: u32,
     /// First id outside.
-    pub host: u32,
+    pub(crate) host: u32,
     /// How many.
-    pub size: u32,
+    pub(crate) size: u32,
 }
 
 /// What mount_setattr(2) sets and clears: `MOUNT_ATTR_…` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attr {
+pub(crate) struct Attr {
     /// Bits to set.
-    pub set: u64,
+    pub(crate) set: u64,
     /// Bits to clear.
-    pub clear: u64,
+    pub(crate) clear: u64,
 }
 
 impl Attr {
     /// Nothing to change.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self == Attr::default()
     }
 }
 
 /// A path inside the container: cleaned, without the leading slash (`.` is the root), no `..`, no NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inside(pub CString);
+pub(crate) struct Inside(pub(crate) CString);
 
 impl fmt::Display for Inside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,7 +197,7 @@ impl fmt::Display for Inside {
 
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A bind mount: a tree opened before.
     Tree(HandleId),
     /// A new file system: type, source, and the options that are the file system's own.
@@ -217,7 +217,7 @@ pub enum Source {
 
 /// What a mount point has to be when it does not exist yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountPoint {
+pub(crate) enum MountPoint {
     /// A directory.
     Directory,
     /// As the source is: a directory for a directory, else an empty file.
@@ -226,7 +226,7 @@ pub enum MountPoint {
 
 /// One act of init. The order of a plan's steps is the order of execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Say `At`, wait for `Go`.
     Meet(Point),
     /// uid 0, gid 0 and no supplementary group in the new user namespace.
@@ -407,19 +407,19 @@ pub enum Step {
 
 /// A hook of config.json (config.md, POSIX-platform Hooks).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// hooks.startContainer[0]
-    pub field: String,
+    pub(crate) field: String,
     /// The status in the state that the hook reads: `creating`, `created`, `running`, `stopped`.
-    pub status: String,
+    pub(crate) status: String,
     /// Absolute.
-    pub path: String,
+    pub(crate) path: String,
     /// argv, argv[0] included.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// The whole environment.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Seconds; none: no limit.
-    pub timeout: Option<u64>,
+    pub(crate) timeout: Option<u64>,
 }
 
 /// Text of a C string for people.

@@ -1,0 +1,1 @@
+//! The command line, option for option what runc accepts.

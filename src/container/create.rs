@@ -1,0 +1,1 @@
+//! The create operation (runtime.md, Create).

@@ -1,0 +1,1 @@
+//! The delete operation (runtime.md, Delete).

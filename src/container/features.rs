@@ -1,0 +1,1 @@
+//! The features object (features.md), true to this build and this kernel.

@@ -1,0 +1,1 @@
+//! The start gate: a socket on which a created container waits for start.

@@ -1,0 +1,1 @@
+//! The kill operation (runtime.md, Kill).

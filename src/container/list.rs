@@ -1,0 +1,1 @@
+//! All containers of a root.

@@ -1,0 +1,1 @@
+//! Fills Host: what planning may know of this machine.

@@ -1,0 +1,1 @@
+//! create and start in one, in the foreground or detached.

@@ -1,0 +1,1 @@
+//! The runtime's own binary cannot be written from inside a container.

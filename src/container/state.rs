@@ -1,0 +1,1 @@
+//! The state operation (runtime.md, Query State).

@@ -1,0 +1,1 @@
+//! The state directory: one container, one directory, one atomically replaced file (runtime.md, State).

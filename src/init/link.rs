@@ -1,0 +1,1 @@
+//! The three messages between runtime and init: At, Go, Failed.

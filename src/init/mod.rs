@@ -1,0 +1,1 @@
+//! Between birth and execve: the interpreter of steps.

@@ -1,0 +1,1 @@
+//! linux.cgroupsPath and linux.resources as a cgroup plan (config-linux.md, Control groups). Pure.

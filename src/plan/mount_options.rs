@@ -1,0 +1,1 @@
+//! The one table of mount options (config.md, Linux mount options).

@@ -1,0 +1,1 @@
+//! config.json as types, loaded and checked (config.md).

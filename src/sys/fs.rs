@@ -1,0 +1,1 @@
+//! Files and directories by descriptor: openat2(2) and its family.

@@ -1,0 +1,1 @@
+//! clone3(2), unshare(2), setns(2).

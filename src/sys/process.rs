@@ -1,0 +1,1 @@
+//! What a process does to itself: ids, capabilities, limits, prctl(2).

@@ -1,0 +1,1 @@
+//! Unix sockets: SEQPACKET messages with descriptors.
