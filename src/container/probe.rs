@@ -1,1 +1,64 @@
-//! Fills Host: what planning may know of this machine.
+//! Fills [`Host`]: what planning may know of this machine.
+
+use crate::error::{Error, Result};
+use crate::plan::host::Host;
+use crate::plan::layout::CgroupLayout;
+use crate::sys::{mount, process};
+use std::path::PathBuf;
+
+/// CAP_SYS_ADMIN, linux/capability.h.
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Where the set-uid helpers are installed.
+const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
+
+/// Looks at the machine: a handful of system calls.
+///
+/// `cgroups`: false if no control groups are wanted at all.
+pub(crate) fn host(cgroups: bool) -> Result<Host> {
+    let permitted = process::capget()?.permitted;
+    let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1;
+    let helper = |name: &str| {
+        let candidates = HELPER_FOLDERS.iter().map(|folder| PathBuf::from(folder).join(name));
+        candidates.into_iter().find(|path| !privileged && path.exists())
+    };
+    Ok(Host {
+        kernel: kernel(),
+        ids: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+        privileged,
+        nested: nested(),
+        mount_setattr: mount::has_mount_setattr(),
+        capabilities: known_capabilities(),
+        permitted,
+        newuidmap: helper("newuidmap"),
+        newgidmap: helper("newgidmap"),
+        cgroups: if cgroups { layout()? } else { CgroupLayout::default() },
+    })
+}
+
+fn kernel() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// In a user namespace other than the initial one, which alone maps all ids onto themselves (user_namespaces(7)).
+fn nested() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+/// The capabilities of this kernel, asked of the kernel itself: no capability beyond its last is in any set.
+fn known_capabilities() -> u64 {
+    let last = (0..64).take_while(|&capability| process::in_bounding_set(capability).is_some()).count();
+    if last >= 64 { u64::MAX } else { (1 << last) - 1 }
+}
+
+fn layout() -> Result<CgroupLayout> {
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map_err(|e| Error::call(format!("read({path:?})"), e.raw_os_error().unwrap_or(0)))
+    };
+    Ok(CgroupLayout::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+}

@@ -1,1 +1,74 @@
-//! The runtime's own binary cannot be written from inside a container.
+//! The runtime's own binary cannot be written from inside a container (CVE-2019-5736): whoever reaches it through
+//! /proc/PID/exe, `#!/proc/self/exe` or a descriptor kept for later finds a read-only view. The runtime executes
+//! itself once more, from a detached, read-only clone of the mount its file is on; where mounts cannot be cloned
+//! (rootless, old kernels), from a sealed copy in memory.
+
+use crate::error::{Error, Result};
+use crate::sys::{fs, mount, process};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, linux/mount.h.
+const READ_ONLY: u64 = 0x1 | 0x2 | 0x4;
+
+/// The binary is far smaller; a copy in memory is bounded all the same.
+const LARGEST: usize = 64 << 20;
+
+/// Returns only in a process whose binary is sealed. Call it first: nothing may be open yet.
+///
+/// # Errors
+/// Neither a read-only view nor a sealed copy can be had.
+pub(crate) fn seal() -> Result<()> {
+    let own = fs::open_host(c"/proc/self/exe", OFlags::PATH)?;
+    if is_sealed(&own)? {
+        return Ok(());
+    }
+    let view = read_only_view().or_else(|_| sealed_copy()).map_err(|e| e.at("the runtime's own binary"))?;
+    let strings = |list: &mut dyn Iterator<Item = OsString>| -> Result<Vec<CString>> {
+        list.map(|text| CString::new(text.into_vec()).map_err(|_| Error::new("contains a NUL byte"))).collect()
+    };
+    let args = strings(&mut std::env::args_os())?;
+    let env = strings(&mut std::env::vars_os().map(|(mut key, value)| {
+        key.push("=");
+        key.push(value);
+        key
+    }))?;
+    Err(process::execve_fd(view.as_fd(), &args, &env))
+}
+
+/// On a read-only mount, or a file that can never be written again.
+fn is_sealed(own: &OwnedFd) -> Result<bool> {
+    if fs::on_read_only_mount(own)? {
+        return Ok(true);
+    }
+    Ok(fs::is_sealed_memory(c"/proc/self/exe"))
+}
+
+fn read_only_view() -> Result<OwnedFd> {
+    let view = mount::clone_tree(c"/proc/self/exe", false, true)?;
+    mount::change(&view, false, READ_ONLY, 0)?;
+    Ok(view)
+}
+
+fn sealed_copy() -> Result<OwnedFd> {
+    let failed = |call: &'static str| move |errno: rustix::io::Errno| Error::call(call, errno.raw_os_error());
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create("onggi", flags).map_err(failed("memfd_create"))?;
+    let own = fs::open_host(c"/proc/self/exe", OFlags::RDONLY)?;
+    let mut total = 0;
+    loop {
+        let sent = rustix::fs::sendfile(&copy, &own, None, LARGEST).map_err(failed("sendfile"))?;
+        total += sent;
+        if sent == 0 {
+            break;
+        }
+        if total > LARGEST {
+            return Err(Error::new("is larger than 64 MiB"));
+        }
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals).map_err(failed("fcntl(F_ADD_SEALS)"))?;
+    Ok(copy)
+}

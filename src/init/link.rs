@@ -1,1 +1,125 @@
-//! The three messages between runtime and init: At, Go, Failed.
+//! The wire between runtime and init: three messages, one packet each. `At(point)`: init has come to a meeting.
+//! `Go`: the runtime lets it on. `Failed(step, error)`: init gives up. No configuration ever travels here; the
+//! order of meetings stands in the plan, which both sides hold.
+
+use crate::error::{Error, Result};
+use crate::plan::step::Point;
+use crate::sys::socket;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Long enough for an error with a path of 4,096 bytes in it, and a hint.
+const LONGEST: usize = 16 * 1024;
+
+const AT: u8 = b'A';
+const GO: u8 = b'G';
+const FAILED: u8 = b'F';
+
+/// One end of the wire.
+pub(crate) struct Link(OwnedFd);
+
+/// What the runtime hears from init.
+pub(crate) enum Heard {
+    /// Init waits for `Go` (or, at `Going`, is about to execve).
+    At(Point),
+    /// Init gave up at this step of the plan.
+    Failed(usize, Error),
+    /// The wire is closed: execve succeeded, or init is dead.
+    End,
+}
+
+impl Link {
+    /// Both ends; each closes on execve.
+    pub(crate) fn pair() -> Result<(Link, Link)> {
+        socket::pair().map(|(a, b)| (Link(a), Link(b)))
+    }
+
+    /// An end that came through the start gate.
+    pub(crate) fn of(fd: OwnedFd) -> Self {
+        Link(fd)
+    }
+
+    /// The descriptor, to wait on.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Init: a meeting is reached.
+    pub(crate) fn at(&self, point: Point) -> Result<()> {
+        socket::send(self.0.as_fd(), &[AT, point as u8], &[])
+    }
+
+    /// The runtime: go on.
+    pub(crate) fn go(&self) -> Result<()> {
+        socket::send(self.0.as_fd(), &[GO], &[])
+    }
+
+    /// Init: waits for `Go`. False: the other side is gone, or hung up without a word.
+    pub(crate) fn wait_for_go(&self) -> Result<bool> {
+        let mut byte = [0; 1];
+        Ok(socket::recv(self.0.as_fd(), &mut byte)?.is_some() && byte == [GO])
+    }
+
+    /// Init: gives up.
+    pub(crate) fn failed(&self, step: usize, error: &Error) -> Result<()> {
+        let mut message = vec![FAILED];
+        message.extend_from_slice(&(step as u32).to_le_bytes());
+        message.extend_from_slice(&error.errno().to_le_bytes());
+        message.extend_from_slice(error.parts().join("\0").as_bytes());
+        message.truncate(LONGEST);
+        socket::send(self.0.as_fd(), &message, &[])
+    }
+
+    /// The runtime: waits for the next word.
+    pub(crate) fn hear(&self) -> Result<Heard> {
+        let mut buffer = [0; LONGEST];
+        let message = match socket::recv(self.0.as_fd(), &mut buffer) {
+            Ok(None) => return Ok(Heard::End),
+            // Init died with our words unread.
+            Err(e) if e.errno() == nix::libc::ECONNRESET => return Ok(Heard::End),
+            Ok(Some(received)) => &buffer[..received.len],
+            Err(e) => return Err(e),
+        };
+        match message {
+            [AT, point] => Point::from_byte(*point).map(Heard::At).ok_or_else(garbled),
+            [FAILED, rest @ ..] if rest.len() >= 8 => {
+                let number = |at: usize| i32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+                let text = String::from_utf8_lossy(&rest[8..]);
+                let mut parts = text.splitn(3, '\0');
+                let parts = [(); 3].map(|()| parts.next().unwrap_or_default());
+                Ok(Heard::Failed(number(0) as usize, Error::from_parts(number(4), parts)))
+            }
+            _ => Err(garbled()),
+        }
+    }
+}
+
+fn garbled() -> Error {
+    Error::new("a message of init makes no sense")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_said() {
+        let (runtime, init) = Link::pair().unwrap();
+        init.at(Point::Created).unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Heard::At(Point::Created)));
+        runtime.go().unwrap();
+        assert!(init.wait_for_go().unwrap());
+        let error = Error::call("chdir(\"/x\")", 13).hint("h");
+        init.failed(7, &error).unwrap();
+        let Heard::Failed(step, heard) = runtime.hear().unwrap() else { panic!("not failed") };
+        assert_eq!((step, heard), (7, error));
+        drop(init);
+        assert!(matches!(runtime.hear().unwrap(), Heard::End));
+    }
+
+    #[test]
+    fn silence_is_no_go() {
+        let (runtime, init) = Link::pair().unwrap();
+        drop(runtime);
+        assert!(!init.wait_for_go().unwrap());
+    }
+}

@@ -1,1 +1,211 @@
-//! Between birth and execve: the interpreter of steps.
+//! Between birth and execve: the interpreter of steps. It walks the plan's list where it stands (a fork copied it),
+//! meets the runtime where the list says so, and becomes the container's process. It reads no config, decides
+//! nothing, starts no thread.
+
+pub(crate) mod birth;
+mod copy_up;
+pub(crate) mod hook;
+mod identity;
+pub(crate) mod link;
+pub(crate) mod mounts;
+mod root;
+
+use crate::error::{Error, Result};
+use crate::plan::step::{Handle, HandleId, Planned, Point, StateText, Step};
+use crate::sys::process::CapabilitySets;
+use crate::sys::{mount, namespace, process, socket};
+use link::Link;
+use mounts::Covers;
+use root::Root;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What init was born with.
+pub(crate) struct Inheritance<'a> {
+    /// The list.
+    pub(crate) steps: &'a [Planned],
+    /// What the handles are, for those that init opens itself.
+    pub(crate) handles: &'a [(crate::plan::step::Field, Handle)],
+    /// What the runtime opened before birth.
+    pub(crate) opened: Vec<Option<OwnedFd>>,
+    /// The state that hooks read.
+    pub(crate) state: &'a StateText,
+    /// The wire to the runtime.
+    pub(crate) link: Link,
+    /// The start gate's listener.
+    pub(crate) gate: Option<OwnedFd>,
+    /// Which step is being done, for the runtime to read when init was killed.
+    pub(crate) progress: &'a AtomicU32,
+    /// Descriptors from 3 on that the caller handed over for the container.
+    pub(crate) preserved: Vec<i32>,
+}
+
+/// Init at work.
+struct Init<'a> {
+    inherited: Inheritance<'a>,
+    root: Option<Root>,
+    proc: Option<OwnedFd>,
+    covers: Covers,
+    arrived: bool,
+    home: Option<CString>,
+    executable: Option<CString>,
+}
+
+/// Walks the list. It ends in execve, or in `Failed` and an exit.
+pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
+    let mut init = Init {
+        inherited,
+        root: None,
+        proc: None,
+        covers: Covers::default(),
+        arrived: false,
+        home: None,
+        executable: None,
+    };
+    // The process's own umask would take bits from what it makes; process.user.umask comes as a step.
+    process::umask(0);
+    let steps = init.inherited.steps;
+    for (i, planned) in steps.iter().enumerate() {
+        init.inherited.progress.store(i as u32, Relaxed);
+        if let Err(error) = init.step(&planned.step) {
+            // If the runtime is gone there is nobody to tell.
+            let _ = init.inherited.link.failed(i, &error);
+            break;
+        }
+    }
+    process::exit_now(1)
+}
+
+impl Init<'_> {
+    /// One act. All arms on one screen: this is the whole vocabulary.
+    fn step(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Meet(point) => self.meet(*point),
+            Step::BecomeRoot { setgroups } => self.become_root(*setgroups),
+            Step::Guard => self.guard(),
+            Step::Unshare(flags) => namespace::unshare(*flags),
+            Step::Setns(handle, kind) => namespace::setns(self.take(*handle), kind.flag()),
+            Step::Setsid => process::setsid(),
+            Step::SessionKeyring(name) => self.session_keyring(name),
+            Step::LoopbackUp => process::loopback_up(),
+            Step::Hostname(name) => process::sethostname(name),
+            Step::Domainname(name) => process::setdomainname(name),
+            Step::IsolateMounts(flags) | Step::RootPropagation(flags) => mount::propagate_root(*flags),
+            Step::OpenTree(handle) => self.open_tree(*handle),
+            Step::AttachRoot { tree, at, propagation } => self.attach_root(*tree, at, *propagation),
+            Step::OpenRoot(at) => self.open_root(at),
+            Step::Mount { at, source, point, links, propagation } => {
+                self.mount(at, source, *point, *links, propagation)
+            }
+            Step::SetAttr { at, attr, deep, propagation } => self.set_attr(at, *attr, *deep, propagation),
+            Step::Remount { at, flags, data } => self.remount(at, *flags, data),
+            Step::CopySymlink { source, at } => self.copy_symlink(source, at),
+            Step::Device { at, mode, number, uid, gid } => self.device(at, *mode, *number, (*uid, *gid)),
+            Step::Symlink { target, at } => self.symlink(target, at),
+            Step::Mask { at, null } => self.mask(at, *null),
+            Step::ReadOnly(at) => self.read_only(at),
+            Step::Sysctl { path, value } => self.sysctl(path, value),
+            Step::Hook(hook) => {
+                hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid()))
+            }
+            Step::PivotRoot => self.enter_root(mount::pivot_to_working_directory),
+            Step::MoveRoot => self.enter_root(mount::move_to_root),
+            Step::Chroot => self.enter_root(mount::chroot_here),
+            Step::RootReadonly => self.root_readonly(),
+            Step::Personality(persona) => process::personality(*persona),
+            Step::Umask(mask) => {
+                process::umask(*mask);
+                Ok(())
+            }
+            Step::NoNewPrivileges => process::no_new_privileges(),
+            Step::Bounding(keep) => self.bounding(*keep),
+            Step::User { uid, gid, groups, setgroups } => {
+                self.user(*uid, *gid, setgroups.then_some(groups.as_slice()))
+            }
+            Step::Capabilities { effective, permitted, inheritable, ambient } => {
+                let (effective, permitted, inheritable) = (*effective, *permitted, *inheritable);
+                self.capabilities(CapabilitySets { effective, permitted, inheritable }, *ambient)
+            }
+            Step::Chdir { path, again } => self.chdir(path, *again),
+            Step::Home(uid) => self.home(*uid),
+            Step::FindExecutable { name, path } => self.find_executable(name, path),
+            Step::Gate => self.gate(),
+            Step::KeepDescriptors(count) => self.keep_descriptors(*count),
+            Step::Execve { args, env } => self.execve(args, env),
+        }
+    }
+
+    fn meet(&mut self, point: Point) -> Result<()> {
+        if point == Point::Created {
+            // From here on the closed wire tells of the runtime's death; its normal end must not kill us.
+            process::die_with_parent(false)?;
+        }
+        self.inherited.link.at(point)?;
+        if !self.inherited.link.wait_for_go()? {
+            process::exit_now(1);
+        }
+        Ok(())
+    }
+
+    fn link_is_closed(&self) -> bool {
+        let fd = self.inherited.link.fd().as_fd();
+        socket::readable(fd, Some(Duration::ZERO)).unwrap_or(true)
+    }
+
+    /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.
+    fn gate(&mut self) -> Result<()> {
+        let listener = self.inherited.gate.take().ok_or_else(|| Error::new("init was born without a gate"))?;
+        loop {
+            let link = Link::of(socket::accept(listener.as_fd())?);
+            if link.wait_for_go().unwrap_or(false) {
+                self.inherited.link = link;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Kernels without keyrings, and full quotas of unprivileged users, are no reason to fail.
+    fn session_keyring(&self, name: &std::ffi::CStr) -> Result<()> {
+        match process::join_session_keyring(name) {
+            Err(e) if [nix::libc::ENOSYS, nix::libc::EDQUOT].contains(&e.errno()) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn open_tree(&mut self, id: HandleId) -> Result<()> {
+        let Handle::Tree(tree) = &self.inherited.handles[id.0].1 else {
+            return Err(Error::new("the handle is no tree"));
+        };
+        self.inherited.opened[id.0] = Some(mounts::open_tree(tree, None)?);
+        Ok(())
+    }
+
+    fn take(&mut self, id: HandleId) -> OwnedFd {
+        self.inherited.opened[id.0].take().expect("the plan opens a handle before its only use")
+    }
+
+    fn root(&mut self) -> &mut Root {
+        self.root.as_mut().expect("the plan attaches the root before its first use")
+    }
+
+    fn enter_root(&mut self, enter: fn() -> Result<()>) -> Result<()> {
+        process::fchdir(&self.root().fd)?;
+        enter()
+    }
+
+    fn keep_descriptors(&self, count: u32) -> Result<()> {
+        process::close_range(3 + count, false)?;
+        let kept = self.inherited.preserved.iter();
+        kept.into_iter().try_for_each(|&fd| process::survive_execve(fd))
+    }
+
+    fn execve(&mut self, args: &[CString], env: &[CString]) -> Result<()> {
+        let executable = self.executable.take().ok_or_else(|| Error::new("no executable was looked for"))?;
+        self.inherited.link.at(Point::Going)?;
+        let env: Vec<CString> = env.iter().cloned().chain(self.home.take()).collect();
+        Err(process::execve(&executable, args, &env))
+    }
+}

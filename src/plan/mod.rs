@@ -1,7 +1,188 @@
-//! Policy, pure: (Config, Host, Options) becomes a Plan, a list of steps that can be printed.
+//! Policy, pure: (config, [`Host`], [`Request`]) becomes a [`Plan`], a list of steps that can be printed and compared.
+//! Never touches the kernel, a file, the environment or the clock. [`plan`] reads like a score, one line per family
+//! of steps; the order of its lines is the order of execution.
 
+pub(crate) mod capabilities;
 pub(crate) mod cgroup;
+pub(crate) mod devices;
+pub(crate) mod hooks;
 pub(crate) mod host;
 pub(crate) mod layout;
 pub(crate) mod mount_options;
+pub(crate) mod mounts;
+pub(crate) mod namespaces;
+pub(crate) mod process;
+pub(crate) mod rootfs;
 pub(crate) mod step;
+pub(crate) mod sysctl;
+mod text;
+
+use crate::error::Result;
+use cgroup::CgroupPlan;
+use host::Host;
+use namespaces::Namespaces;
+use oci_spec::runtime::Spec;
+use std::path::Path;
+use step::{Birth, Field, Handle, HandleId, Hook, IdMap, Planned, StateText, Step};
+
+/// What the caller asks for besides config.json.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The container's id.
+    pub(crate) id: &'a str,
+    /// The bundle, absolute.
+    pub(crate) bundle: &'a Path,
+    /// MS_MOVE instead of pivot_root.
+    pub(crate) no_pivot: bool,
+    /// Keep the session keyring.
+    pub(crate) no_new_keyring: bool,
+    /// This many descriptors from 3 on reach the container.
+    pub(crate) preserve_fds: u32,
+    /// Wait at the start gate (`create`) instead of going straight on (`run`).
+    pub(crate) gate: bool,
+    /// `--cgroup-manager disabled`.
+    pub(crate) no_cgroups: bool,
+}
+
+/// Everything that will happen, decided before anything has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// What is odd but allowed.
+    pub(crate) warnings: Vec<String>,
+    /// The control group.
+    pub(crate) cgroup: CgroupPlan,
+    /// What the runtime opens before birth; steps name them by place.
+    pub(crate) handles: Vec<(Field, Handle)>,
+    /// How the container's process is born.
+    pub(crate) birth: Birth,
+    /// The id maps of a new user namespace.
+    pub(crate) maps: Option<Maps>,
+    /// process.oomScoreAdj, written by the runtime.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// process.rlimits as (field, resource, soft, hard), set by the runtime, who may raise them, at `Created`.
+    pub(crate) rlimits: Vec<(Field, u32, u64, u64)>,
+    /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
+    pub(crate) hooks: Vec<Hook>,
+    /// The container's state as its own hooks read it.
+    pub(crate) state: StateText,
+    /// What init does.
+    pub(crate) init: Vec<Planned>,
+}
+
+/// The id maps of a new user namespace.
+    pub(crate) maps: Option<Maps>,
+    /// process.oomScoreAdj, written by the runtime.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// process.rlimits as (field, resource, soft, hard), set by the runtime, who may raise them, at `Created`.
+    pub(crate) rlimits: Vec<(Field, u32, u64, u64)>,
+    /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
+    pub(crate) hooks: Vec<Hook>,
+    /// The container's state as its own hooks read it.
+    pub(crate) state: StateText,
+    /// What init does.
+    pub(crate) init: Vec<Planned>,
+}
+
+/// How the container's process is born.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Birth {
+    /// CLONE_NEWUSER and CLONE_NEWPID: what a process cannot take by itself afterwards.
+    pub(crate) flags: i32,
+    /// Namespaces joined by a trampoline, in this order.
+    pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
+    /// A new time namespace, with these lines for timens_offsets.
+    pub(crate) time: Option<Vec<String>>,
+}
+
+impl Birth {
+    /// A process in between has to stand in namespaces that the runtime must not enter.
+    pub(crate) fn trampoline(&self) -> bool {
+        !self.joins.is_empty() || self.time.is_some()
+    }
+}
+
+/// The id maps of a new user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Maps {
+    /// Lines of uid_map.
+    pub(crate) uid: Vec<IdMap>,
+    /// Lines of gid_map.
+    pub(crate) gid: Vec<IdMap>,
+    /// Who writes them.
+    pub(crate) writer: MapWriter,
+}
+
+/// Who writes id maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MapWriter {
+    /// The runtime is privileged.
+    Runtime,
+    /// The runtime maps its own ids only, after it denied setgroups(2).
+    Single,
+    /// newuidmap(1) and newgidmap(1), at these paths.
+    Helpers(std::path::PathBuf, std::path::PathBuf),
+}
+
+impl Plan {
+    /// The next step.
+    pub(crate) fn push(&mut self, field: impl Into<String>, step: Step) {
+        self.init.push(Planned { field: Field(field.into()), step });
+    }
+
+    /// Something to open before birth.
+    pub(crate) fn handle(&mut self, field: impl Into<String>, handle: Handle) -> HandleId {
+        self.handles.push((Field(field.into()), handle));
+        HandleId(self.handles.len() - 1)
+    }
+}
+
+/// The state as far as it is known now.
+fn state_text(spec: &Spec, request: &Request<'_>) -> StateText {
+    let json = |value: &str| serde_json::Value::from(value).to_string();
+    let head = format!("{{\"ociVersion\":{},\"id\":{},\"status\":\"", json(spec.version()), json(request.id));
+    let bundle = json(&request.bundle.to_string_lossy());
+    let annotations: std::collections::BTreeMap<_, _> = spec.annotations().iter().flatten().collect();
+    let annotations = serde_json::to_string(&annotations).expect("a map of strings is JSON");
+    StateText { head, tail: format!(",\"bundle\":{bundle},\"annotations\":{annotations}}}") }
+}
+
+/// Decides everything.
+///
+/// # Errors
+/// The first field of the config that this machine cannot honour.
+pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Plan> {
+    let namespaces = Namespaces::of(spec)?;
+    let hooks = hooks::plan(spec)?;
+    let mut plan = Plan {
+        warnings: Vec::new(),
+        cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, !host.privileged)?,
+        handles: Vec::new(),
+        birth: Birth::default(),
+        maps: None,
+        oom_score_adj: spec.process().as_ref().and_then(|process| *process.oom_score_adj()),
+        rlimits: Vec::new(),
+        hooks: [hooks.prestart, hooks.create_runtime].concat(),
+        state: state_text(spec, request),
+        init: Vec::new(),
+    };
+    namespaces::be_born(&mut plan, spec, host, &namespaces)?;
+    namespaces::enter(&mut plan, spec, request, &namespaces)?;
+    rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
+    mounts::mount_all(&mut plan, spec, host, request, &namespaces)?;
+    devices::make(&mut plan, spec, host, &namespaces)?;
+    if !plan.hooks.is_empty() {
+        plan.push("hooks", Step::Meet(step::Point::Mounted));
+    }
+    hooks::push(&mut plan, hooks.create_container);
+    rootfs::hide(&mut plan, spec, host)?;
+    sysctl::set(&mut plan, spec, &namespaces)?;
+    rootfs::enter(&mut plan, spec, request, &namespaces);
+    process::become_it(&mut plan, spec, host, &namespaces)?;
+    plan.push("process", Step::Meet(step::Point::Created));
+    if request.gate {
+        plan.push("process", Step::Gate);
+    }
+    hooks::push(&mut plan, hooks.start_container);
+    process::go(&mut plan, spec, request)?;
+    Ok(plan)
+}

@@ -141,10 +141,32 @@ pub(crate) struct Tree {
     pub(crate) deep: Attr,
     /// The user namespace whose mapping the mount gets: `idmap`, `ridmap`.
     pub(crate) idmap: Option<Idmap>,
-    /// Must be this character device (major, minor), checked on the descriptor.
-    pub(crate) device: Option<(u32, u32)>,
+    /// What the source must be, checked on the descriptor.
+    pub(crate) must_be: Kind,
     /// Opened by init, in its own namespaces, because the runtime may not clone mounts (rootless).
     pub(crate) late: bool,
+}
+
+/// What a bind mount's source must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything.
+    Any,
+    /// The character device with this major and minor number.
+    Character(u32, u32),
+    /// On a procfs: the only thing that may be bound over /proc.
+    Procfs,
+}
+
+/// How symbolic links of the container are treated on the way to a mount point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Followed inside the root.
+    Follow,
+    /// The last component is itself the place (`dest-nofollow`).
+    NotLast,
+    /// None at all may be met: procfs and sysfs.
+    Refuse,
 }
 
 /// An id-mapped mount (mount_setattr(2), Linux 5.12).
@@ -260,7 +282,11 @@ pub(crate) enum Step {
         tree: HandleId,
         /// Where it stands on the host.
         at: CString,
+        /// Its propagation, MS_REC included; never shared, or pivot_root(2) refuses.
+        propagation: u64,
     },
+    /// Without a mount namespace: the root directory as it is.
+    OpenRoot(CString),
     /// A mount of config.json.
     Mount {
         /// Where.
@@ -269,8 +295,8 @@ pub(crate) enum Step {
         source: Source,
         /// What to create when nothing is there.
         point: MountPoint,
-        /// False: a symbolic link at the end is itself covered (`dest-nofollow`).
-        follow: bool,
+        /// Symbolic links on the way.
+        links: Links,
         /// MS_SHARED … to set afterwards, MS_REC included.
         propagation: Vec<u64>,
     },
@@ -349,8 +375,6 @@ pub(crate) enum Step {
     RootPropagation(u64),
     /// The root mount becomes read-only.
     RootReadonly,
-    /// setrlimit(2): resource number, soft, hard.
-    Rlimit(u32, u64, u64),
     /// personality(2).
     Personality(u64),
     /// umask(2).
@@ -382,7 +406,12 @@ pub(crate) enum Step {
         ambient: u64,
     },
     /// chdir(2) to process.cwd, created if missing; must end inside the root.
-    Chdir(CString),
+    Chdir {
+        /// process.cwd
+        path: CString,
+        /// The second try, as the container's user, if root was not let in.
+        again: bool,
+    },
     /// HOME from the container's /etc/passwd for this uid, `/` if it says nothing.
     Home(u32),
     /// process.args[0] is found: with a slash as it is, else in this PATH.
@@ -403,6 +432,22 @@ pub(crate) enum Step {
         /// process.env
         env: Vec<CString>,
     },
+}
+
+/// The state of the runtime-spec as JSON, but for status and pid, which init fills in for its own hooks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct StateText {
+    /// Up to the value of `status`, opening quote included.
+    pub(crate) head: String,
+    /// From behind the value of `pid`.
+    pub(crate) tail: String,
+}
+
+impl StateText {
+    /// The whole text.
+    pub(crate) fn with(&self, status: &str, pid: i32) -> String {
+        format!("{}{status}\",\"pid\":{pid}{}", self.head, self.tail)
+    }
 }
 
 /// A hook of config.json (config.md, POSIX-platform Hooks).

@@ -1,1 +1,180 @@
-//! Files and directories by descriptor: openat2(2) and its family.
+//! Files and directories by descriptor: openat2(2) and its family. A path that a container could have shaped is
+//! only ever resolved here, below a root descriptor, and never through a magic link.
+
+use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// PROC_SUPER_MAGIC, linux/magic.h.
+pub(crate) const PROC_MAGIC: i64 = 0x9fa0;
+/// NSFS_MAGIC, linux/magic.h.
+pub(crate) const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// openat2(2) says EAGAIN when a rename or mount elsewhere raced with `..`; it is asked this often.
+const ATTEMPTS: u32 = 128;
+
+pub(crate) fn failed(call: &str, path: &CStr) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::call(format!("{call}({path:?})"), errno.raw_os_error())
+}
+
+/// openat2(2) below `root`, which is `/` for this look-up: no magic links, no way out. Linux 5.6.
+pub(crate) fn open_in_root(root: impl AsFd, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    open_how(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// openat2(2) below `root` where no symbolic link at all may be met.
+pub(crate) fn open_no_links(root: impl AsFd, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    open_how(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+}
+
+/// openat2(2) from the working directory, as execve(2) would look, but through no magic link.
+pub(crate) fn open_here(path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    open_how(rustix::fs::CWD, path, flags, ResolveFlags::NO_MAGICLINKS)
+}
+
+/// openat2(2) within one mount below `root`: for procfs, whose files nothing may cover.
+pub(crate) fn open_same_mount(root: impl AsFd, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    open_how(root, path, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV)
+}
+
+/// openat2(2) of one name in a directory, itself and nothing else.
+pub(crate) fn open_child(parent: impl AsFd, name: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    open_how(parent, name, flags | OFlags::NOFOLLOW, resolve)
+}
+
+fn open_how(root: impl AsFd, path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
+    let mut left = ATTEMPTS;
+    loop {
+        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) if left > 0 => left -= 1,
+            other => return other.map_err(failed("openat2", path)),
+        }
+    }
+}
+
+/// open(2) of a path of the host.
+pub(crate) fn open_host(path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(failed("open", path))
+}
+
+/// Creates an empty regular file that was not there; never follows.
+pub(crate) fn create_file(parent: impl AsFd, name: &CStr, mode: u32) -> Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode)).map_err(failed("openat", name))
+}
+
+/// mkdirat(2).
+pub(crate) fn mkdirat(parent: impl AsFd, name: &CStr, mode: u32) -> Result<()> {
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)).map_err(failed("mkdirat", name))
+}
+
+/// symlinkat(2).
+pub(crate) fn symlinkat(target: &CStr, parent: impl AsFd, name: &CStr) -> Result<()> {
+    rustix::fs::symlinkat(target, parent, name).map_err(failed("symlinkat", name))
+}
+
+/// readlinkat(2) of a name in a directory.
+pub(crate) fn readlinkat(parent: impl AsFd, name: &CStr) -> Result<CString> {
+    rustix::fs::readlinkat(parent, name, Vec::new()).map_err(failed("readlinkat", name))
+}
+
+/// mknodat(2): `mode` with its type bits.
+pub(crate) fn mknodat(parent: impl AsFd, name: &CStr, mode: u32, (major, minor): (u32, u32)) -> Result<()> {
+    let device = rustix::fs::makedev(major, minor);
+    let (kind, mode) = (FileType::from_raw_mode(mode), Mode::from_raw_mode(mode));
+    rustix::fs::mknodat(parent, name, kind, mode, device).map_err(failed("mknodat", name))
+}
+
+/// fchownat(2), never following.
+pub(crate) fn chown(parent: impl AsFd, name: &CStr, uid: u32, gid: u32) -> Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(failed("fchownat", name))
+}
+
+/// fchown(2) and fchmod(2) of a descriptor that was opened for reading or writing.
+pub(crate) fn set_owner_and_mode(fd: impl AsFd, stat: &Stat) -> Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(&fd, Some(uid), Some(gid)).map_err(failed("fchown", c""))?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(stat.st_mode)).map_err(failed("fchmod", c""))
+}
+
+/// fstat(2).
+pub(crate) fn fstat(fd: impl AsFd) -> Result<Stat> {
+    rustix::fs::fstat(fd).map_err(failed("fstat", c""))
+}
+
+/// statat(2) of a name in a directory, never following.
+pub(crate) fn stat_child(parent: impl AsFd, name: &CStr) -> Result<Stat> {
+    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("fstatat", name))
+}
+
+/// The kind of a file.
+pub(crate) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// The major and minor number of a device node.
+pub(crate) fn device(stat: &Stat) -> (u32, u32) {
+    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev))
+}
+
+/// fstatfs(2): the file system's magic number.
+pub(crate) fn magic(fd: impl AsFd) -> Result<i64> {
+    rustix::fs::fstatfs(fd).map(|s| s.f_type as i64).map_err(failed("fstatfs", c""))
+}
+
+/// statfs(2) of a path of the host: the file system's magic number.
+pub(crate) fn magic_of(path: &CStr) -> Result<i64> {
+    rustix::fs::statfs(path).map(|s| s.f_type as i64).map_err(failed("statfs", path))
+}
+
+/// Is the mount that this file was opened on read-only (fstatvfs(3), ST_RDONLY)?
+pub(crate) fn on_read_only_mount(fd: impl AsFd) -> Result<bool> {
+    let stat = rustix::fs::fstatvfs(fd).map_err(failed("fstatvfs", c""))?;
+    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Is this a memfd that can never be written again? Anything else is not.
+pub(crate) fn is_sealed_memory(path: &CStr) -> bool {
+    let seals = open_host(path, OFlags::RDONLY).ok().and_then(|fd| rustix::fs::fcntl_get_seals(fd).ok());
+    seals.is_some_and(|seals| seals.contains(rustix::fs::SealFlags::WRITE))
+}
+
+/// One write(2) of all the bytes; a short one is an error.
+pub(crate) fn write_once(fd: impl AsFd, bytes: &[u8], path: &CStr) -> Result<()> {
+    let written = rustix::io::write(fd, bytes).map_err(failed("write", path))?;
+    if written == bytes.len() { Ok(()) } else { Err(Error::call(format!("write({path:?})"), nix::libc::EIO)) }
+}
+
+/// Reads at most `limit` bytes.
+pub(crate) fn read_bounded(fd: impl AsFd, limit: usize, path: &CStr) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; limit];
+    let mut filled = 0;
+    while filled < limit {
+        match rustix::io::read(&fd, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed("read", path)(errno)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// The names in a directory, without `.` and `..`.
+pub(crate) fn names(directory: impl AsFd) -> Result<Vec<CString>> {
+    let entries = rustix::fs::Dir::read_from(directory).map_err(failed("getdents64", c""))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("getdents64", c""))?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}

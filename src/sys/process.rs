@@ -1,1 +1,273 @@
-//! What a process does to itself: ids, capabilities, limits, prctl(2).
+//! What a process does to itself (and, for limits, to its child): ids, capabilities, limits, prctl(2), execve(2).
+
+use crate::error::{Error, Result};
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Gid, Uid};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+fn failed(call: impl Into<String>) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::call(call, errno as i32)
+}
+
+fn prctl(name: &str, option: libc::c_int, args: [libc::c_ulong; 4]) -> Result<i32> {
+    // SAFETY: all options used here take numbers only.
+    let done = unsafe { libc::prctl(option, args[0], args[1], args[2], args[3]) };
+    Errno::result(done).map_err(failed(format!("prctl({name}, {})", args[0])))
+}
+
+/// SIGKILL to this process when its parent ends (PR_SET_PDEATHSIG); false takes it back.
+pub(crate) fn die_with_parent(on: bool) -> Result<()> {
+    let signal = if on { libc::SIGKILL as libc::c_ulong } else { 0 };
+    prctl("PR_SET_PDEATHSIG", libc::PR_SET_PDEATHSIG, [signal, 0, 0, 0]).map(drop)
+}
+
+/// Not readable through /proc, not traceable, no core dump (PR_SET_DUMPABLE 0), until execve.
+pub(crate) fn undumpable() -> Result<()> {
+    prctl("PR_SET_DUMPABLE", libc::PR_SET_DUMPABLE, [0; 4]).map(drop)
+}
+
+/// Orphans of this process's descendants become its children (PR_SET_CHILD_SUBREAPER).
+pub(crate) fn become_subreaper() -> Result<()> {
+    prctl("PR_SET_CHILD_SUBREAPER", libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0]).map(drop)
+}
+
+/// PR_SET_NO_NEW_PRIVS, read back.
+pub(crate) fn no_new_privileges() -> Result<()> {
+    prctl("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS, [1, 0, 0, 0])?;
+    match prctl("PR_GET_NO_NEW_PRIVS", libc::PR_GET_NO_NEW_PRIVS, [0; 4])? {
+        1 => Ok(()),
+        other => Err(Error::new(format!("no_new_privs reads {other} after it was set"))),
+    }
+}
+
+/// setgroups(2), setresgid(2), setresuid(2); permitted capabilities survive until the next execve or capset.
+pub(crate) fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
+    prctl("PR_SET_KEEPCAPS", libc::PR_SET_KEEPCAPS, [1, 0, 0, 0])?;
+    if let Some(groups) = groups {
+        let list: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        nix::unistd::setgroups(&list).map_err(failed(format!("setgroups({groups:?})")))?;
+    }
+    let (group, user) = (Gid::from_raw(gid), Uid::from_raw(uid));
+    nix::unistd::setresgid(group, group, group).map_err(failed(format!("setresgid({gid})")))?;
+    nix::unistd::setresuid(user, user, user).map_err(failed(format!("setresuid({uid})")))?;
+    let now = (nix::unistd::getresuid(), nix::unistd::getresgid());
+    match now {
+        (Ok(u), Ok(g)) if [u.real, u.effective, u.saved] == [user; 3] && [g.real, g.effective, g.saved] == [group; 3] => Ok(()),
+        other => Err(Error::new(format!("ids read {other:?} after they were set to {uid}:{gid}"))),
+    }
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`, linux/capability.h.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+/// Effective, permitted and inheritable set, as bits by capability number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CapabilitySets {
+    /// Bits.
+    pub(crate) effective: u64,
+    /// Bits.
+    pub(crate) permitted: u64,
+    /// Bits.
+    pub(crate) inheritable: u64,
+}
+
+/// capget(2) of this process.
+pub(crate) fn capget() -> Result<CapabilitySets> {
+    let header = [CAPABILITY_VERSION, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: version 3 reads a header of two words and writes two times three words.
+    let done = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) };
+    Errno::result(done).map_err(failed("capget"))?;
+    let set = |i: usize| u64::from(data[0][i]) | u64::from(data[1][i]) << 32;
+    Ok(CapabilitySets { effective: set(0), permitted: set(1), inheritable: set(2) })
+}
+
+/// capset(2) of this process, read back.
+pub(crate) fn capset(sets: CapabilitySets) -> Result<()> {
+    let header = [CAPABILITY_VERSION, 0];
+    let half = |shift: u32| {
+        [sets.effective, sets.permitted, sets.inheritable].map(|set| (set >> shift) as u32)
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: version 3 reads a header of two words and two times three words.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    Errno::result(done).map_err(failed(format!("capset({sets:x?})")))?;
+    let now = capget()?;
+    if now == sets { Ok(()) } else { Err(Error::new(format!("capabilities read {now:x?} after {sets:x?}"))) }
+}
+
+/// Drops one capability from the bounding set (PR_CAPBSET_DROP).
+pub(crate) fn drop_bounding(capability: u32) -> Result<()> {
+    prctl("PR_CAPBSET_DROP", libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0]).map(drop)
+}
+
+/// Whether a capability is in the bounding set; none: this kernel does not know it (PR_CAPBSET_READ).
+pub(crate) fn in_bounding_set(capability: u32) -> Option<bool> {
+    let read = prctl("PR_CAPBSET_READ", libc::PR_CAPBSET_READ, [capability.into(), 0, 0, 0]);
+    read.ok().map(|held| held == 1)
+}
+
+/// Empties the ambient set (PR_CAP_AMBIENT_CLEAR_ALL).
+pub(crate) fn clear_ambient() -> Result<()> {
+    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;
+    prctl("PR_CAP_AMBIENT", libc::PR_CAP_AMBIENT, [clear, 0, 0, 0]).map(drop)
+}
+
+/// Raises one ambient capability (PR_CAP_AMBIENT_RAISE).
+pub(crate) fn raise_ambient(capability: u32) -> Result<()> {
+    let raise = libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong;
+    prctl("PR_CAP_AMBIENT", libc::PR_CAP_AMBIENT, [raise, capability.into(), 0, 0]).map(drop)
+}
+
+/// prlimit(2) of another process: soft and hard, RLIM_INFINITY is u64::MAX.
+pub(crate) fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` lives over the call; no old value is asked for.
+    let done = unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::from_ref(&limit), std::ptr::null_mut::<u8>())
+    };
+    Errno::result(done).map(drop).map_err(|errno| {
+        let error = Error::call(format!("prlimit({pid}, soft {soft}, hard {hard})"), errno as i32);
+        if errno == Errno::EPERM { error.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { error }
+    })
+}
+
+/// personality(2).
+pub(crate) fn personality(persona: u64) -> Result<()> {
+    // SAFETY: takes a number.
+    let done = unsafe { libc::personality(persona) };
+    Errno::result(done).map(drop).map_err(failed(format!("personality({persona:#x})")))
+}
+
+/// umask(2).
+pub(crate) fn umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
+pub(crate) fn join_session_keyring(name: &CStr) -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: `name` is a C string that lives over the call.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    Errno::result(done).map(drop).map_err(failed(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})")))
+}
+
+/// sethostname(2).
+pub(crate) fn sethostname(name: &str) -> Result<()> {
+    nix::unistd::sethostname(name).map_err(failed(format!("sethostname({name:?})")))
+}
+
+/// setdomainname(2).
+pub(crate) fn setdomainname(name: &str) -> Result<()> {
+    rustix::system::setdomainname(name.as_bytes())
+        .map_err(|errno| Error::call(format!("setdomainname({name:?})"), errno.raw_os_error()))
+}
+
+/// Sets the loopback interface of this network namespace up (SIOCSIFFLAGS; netdevice(7)).
+pub(crate) fn loopback_up() -> Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::call("socket(AF_INET)", errno.raw_os_error()))?;
+    // SAFETY: all zero bytes are a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads the ifreq, which lives over the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) };
+    Errno::result(done).map(drop).map_err(failed("ioctl(SIOCSIFFLAGS, lo)"))
+}
+
+/// setsid(2).
+pub(crate) fn setsid() -> Result<()> {
+    nix::unistd::setsid().map(drop).map_err(failed("setsid"))
+}
+
+/// chdir(2).
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    rustix::process::chdir(path).map_err(super::fs::failed("chdir", path))
+}
+
+/// fchdir(2).
+pub(crate) fn fchdir(fd: impl AsFd) -> Result<()> {
+    rustix::process::fchdir(fd).map_err(super::fs::failed("fchdir", c""))
+}
+
+/// getcwd(2); the kernel says `(unreachable)…` when it is outside the root.
+pub(crate) fn getcwd() -> Result<CString> {
+    rustix::process::getcwd(Vec::new()).map_err(super::fs::failed("getcwd", c""))
+}
+
+/// close_range(2) from `first` on: closed on execve, or (`now`) at once. Linux 5.9, the flag 5.11.
+pub(crate) fn close_range(first: u32, now: bool) -> Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    let flags = if now { 0 } else { CLOSE_RANGE_CLOEXEC };
+    // SAFETY: descriptors are only marked, or closed by a process that is about to execve and owns none beyond.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+    Errno::result(done).map(drop).map_err(failed(format!("close_range({first}, ~0, {flags})")))
+}
+
+/// Is there a descriptor of this number?
+pub(crate) fn is_open(fd: i32) -> bool {
+    // SAFETY: asks for flags only.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Lets a descriptor that the caller of the runtime handed over survive execve.
+pub(crate) fn survive_execve(fd: i32) -> Result<()> {
+    // SAFETY: changes a flag of a descriptor that the runtime does not own.
+    let done = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    Errno::result(done).map(drop).map_err(failed(format!("fcntl({fd}, F_SETFD)")))
+}
+
+/// 0, 1 or 2, if it is open.
+pub(crate) fn stdio(fd: i32) -> Option<BorrowedFd<'static>> {
+    // SAFETY: the runtime never closes the first three descriptors.
+    is_open(fd).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// execve(2); returns only if it failed.
+pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Error {
+    match nix::unistd::execve(path, args, env) {
+        Err(errno) => Error::call(format!("execve({path:?})"), errno as i32),
+        Ok(never) => match never {},
+    }
+}
+
+/// execveat(2) of the file that a descriptor stands for; returns only if it failed.
+pub(crate) fn execve_fd(fd: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Error {
+    let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+    match nix::unistd::execveat(fd, c"", args, env, flags) {
+        Err(errno) => Error::call("execveat(the sealed runtime)", errno as i32),
+        Ok(never) => match never {},
+    }
+}
+
+/// faccessat2(2) with the effective ids: may this process execute the file? Linux 5.8.
+pub(crate) fn may_execute(fd: impl AsFd, path: &CStr) -> Result<()> {
+    let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+    // SAFETY: the path is a C string; numbers otherwise.
+    let done = unsafe {
+        libc::syscall(libc::SYS_faccessat2, fd.as_fd().as_raw_fd(), c"".as_ptr(), libc::X_OK, flags)
+    };
+    Errno::result(done).map(drop).map_err(failed(format!("access({path:?}, X_OK)")))
+}
+
+/// _exit(2): without running anything that the runtime would run at its own end.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(status) }
+}
+
+/// This process's id in its own pid namespace.
+pub(crate) fn getpid() -> i32 {
+    // std caches nothing, and glibc 2.25 and later does not either: true after clone3, too.
+    std::process::id() as i32
+}
+
+/// The parent's id.
+pub(crate) fn getppid() -> i32 {
+    nix::unistd::getppid().as_raw()
+}

@@ -1,0 +1,280 @@
+//! The steps that build the container's file system: everything by descriptor, flags final before a mount is seen.
+
+use super::Init;
+use super::root::{Make, Root};
+use crate::error::{Error, Result};
+use crate::plan::step::{Attr, HandleId, Inside, Links, MountPoint, Source, Tree, show};
+use crate::sys::fs;
+use crate::sys::mount::{self, Filesystem, MountAttr};
+use nix::libc;
+use rustix::fs::{FileType, OFlags};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// fsconfig(2) takes values up to this length (fs/fsopen.c); longer ones go through mount(2).
+const LONGEST_VALUE: usize = 255;
+
+/// MOUNT_ATTR_RDONLY | NOSUID | NODEV | NOEXEC, linux/mount.h.
+const LOCKED_DOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8;
+
+/// What covers masked paths: made once, then cloned.
+#[derive(Default)]
+pub(super) struct Covers {
+    file: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+}
+
+impl Init<'_> {
+    pub(super) fn attach_root(&mut self, tree: HandleId, at: &CStr, propagation: u64) -> Result<()> {
+        let tree = self.take(tree);
+        let target = fs::open_host(at, OFlags::PATH | OFlags::DIRECTORY)?;
+        mount::move_mount(&tree, target)?;
+        propagate(&tree, propagation)?;
+        self.root = Some(Root::new(tree));
+        Ok(())
+    }
+
+    pub(super) fn open_root(&mut self, at: &CStr) -> Result<()> {
+        self.root = Some(Root::new(fs::open_host(at, OFlags::PATH | OFlags::DIRECTORY)?));
+        Ok(())
+    }
+
+    pub(super) fn mount(
+        &mut self,
+        at: &Inside,
+        source: &Source,
+        point: MountPoint,
+        links: Links,
+        propagation: &[u64],
+    ) -> Result<()> {
+        let placed = match source {
+            Source::Tree(id) => {
+                let tree = self.take(*id);
+                let directory = fs::kind(&fs::fstat(&tree)?) == FileType::Directory;
+                let make = match point {
+                    MountPoint::LikeSource if !directory => Make::File,
+                    MountPoint::LikeSource | MountPoint::Directory => Make::Directory,
+                };
+                let target = self.mount_point(at, links, make)?;
+                mount::move_mount(&tree, target)?;
+                tree
+            }
+            Source::New { fstype, source, options, attr, copy_up } => {
+                let was_there = self.root().find_if_there(&at.0)?.is_some();
+                let target = self.mount_point(at, links, Make::Directory)?;
+                let new = New { fstype, source, options, attr: *attr };
+                if new.too_long() {
+                    new.mount_classic(&target)?;
+                    self.root().find(&at.0)?
+                } else {
+                    let tree = new.mount(was_there.then_some(&target), *copy_up)?;
+                    mount::move_mount(&tree, &target)?;
+                    tree
+                }
+            }
+        };
+        self.root().forget();
+        propagation.iter().try_for_each(|&flags| propagate(&placed, flags))
+    }
+
+    /// The place to mount on. Whatever the path says, nothing but the known files of procfs is ever covered.
+    fn mount_point(&mut self, at: &Inside, links: Links, make: Make) -> Result<OwnedFd> {
+        let target = self.root().find_or_make(at, links, make)?;
+        let named = at.bytes() == b"proc" || at.bytes().starts_with(b"proc/");
+        if !named && fs::magic(&target)? == fs::PROC_MAGIC {
+            return Err(Error::new("cannot be mounted: it leads into procfs"));
+        }
+        Ok(target)
+    }
+
+    pub(super) fn set_attr(&mut self, at: &Inside, attr: Attr, deep: Attr, propagation: &[u64]) -> Result<()> {
+        let target = self.root().find(&at.0)?;
+        apply_attr(&target, attr, deep)?;
+        propagation.iter().try_for_each(|&flags| propagate(&target, flags))
+    }
+
+    pub(super) fn remount(&mut self, at: &Inside, flags: u64, data: &CStr) -> Result<()> {
+        let target = self.root().find(&at.0)?;
+        mount::mount_on_fd(None, target, None, flags, Some(data))
+    }
+
+    pub(super) fn mask(&mut self, at: &Inside, null: HandleId) -> Result<()> {
+        let Some(target) = self.root().find_if_there(&at.0)? else { return Ok(()) };
+        let directory = fs::kind(&fs::fstat(&target)?) == FileType::Directory;
+        let known = if directory { &self.covers.directory } else { &self.covers.file };
+        let cover = match known {
+            Some(first) => mount::clone_fd(first, false)?,
+            None if directory => Filesystem::open(c"tmpfs")?.mount(LOCKED_DOWN)?,
+            None => self.take(null),
+        };
+        mount::move_mount(&cover, target)?;
+        let slot = if directory { &mut self.covers.directory } else { &mut self.covers.file };
+        slot.get_or_insert(cover);
+        Ok(())
+    }
+
+    pub(super) fn read_only(&mut self, at: &Inside) -> Result<()> {
+        let Some(target) = self.root().find_if_there(&at.0)? else { return Ok(()) };
+        let tree = mount::clone_fd(&target, true)?;
+        apply_attr(&tree, Attr::default(), Attr { set: 1, clear: 0 })?;
+        mount::move_mount(tree, target)
+    }
+
+    pub(super) fn root_readonly(&mut self) -> Result<()> {
+        apply_attr(&self.root().fd, Attr { set: 1, clear: 0 }, Attr::default())
+    }
+
+    pub(super) fn device(
+        &mut self,
+        at: &Inside,
+        mode: u32,
+        number: (u32, u32),
+        (uid, gid): (u32, u32),
+    ) -> Result<()> {
+        let Some((parent, name)) = self.root().parent(at)? else {
+            return Err(Error::new("the root cannot be a device"));
+        };
+        match fs::mknodat(parent, &name, mode, number) {
+            Ok(()) if (uid, gid) == (0, 0) => Ok(()),
+            Ok(()) => fs::chown(parent, &name, uid, gid),
+            Err(e) if e.errno() == libc::EEXIST => {
+                let stat = fs::stat_child(parent, &name)?;
+                let same = fs::kind(&stat) == FileType::from_raw_mode(mode);
+                if same && (fs::kind(&stat) == FileType::Fifo || fs::device(&stat) == number) {
+                    return Ok(());
+                }
+                Err(Error::new("something else is in its place").hint("remove it from the root file system"))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn symlink(&mut self, target: &CStr, at: &Inside) -> Result<()> {
+        let Some((parent, name)) = self.root().parent(at)? else { return Ok(()) };
+        match fs::symlinkat(target, parent, &name) {
+            Err(e) if e.errno() == libc::EEXIST => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) fn copy_symlink(&mut self, source: &CStr, at: &Inside) -> Result<()> {
+        let target = fs::readlinkat(rustix::fs::CWD, source)
+            .map_err(|e| if e.errno() == libc::EINVAL { e.hint("copy-symlink needs a symbolic link") } else { e })?;
+        self.symlink(&target, at)
+    }
+
+    pub(super) fn sysctl(&mut self, path: &CStr, value: &str) -> Result<()> {
+        if self.proc.is_none() {
+            self.proc = Some(Filesystem::open(c"proc")?.mount(LOCKED_DOWN & !1)?);
+        }
+        let proc = self.proc.as_ref().expect("was set above");
+        let inside = CString::new(format!("sys/{}", show(path))).expect("no NUL in a C string");
+        let file = fs::open_same_mount(proc, &inside, OFlags::WRONLY)?;
+        fs::write_once(file, value.as_bytes(), &inside)
+    }
+}
+
+/// A new file system.
+struct New<'a> {
+    fstype: &'a CStr,
+    source: &'a CStr,
+    options: &'a [(CString, Option<CString>)],
+    attr: u64,
+}
+
+impl New<'_> {
+    fn too_long(&self) -> bool {
+        let long = |value: &Option<CString>| value.as_ref().is_some_and(|v| v.count_bytes() > LONGEST_VALUE);
+        self.source.count_bytes() > LONGEST_VALUE || self.options.iter().any(|(_, value)| long(value))
+    }
+
+    /// `covered`: the directory that was there before, whose mode a tmpfs takes over and whose content it copies up.
+    fn mount(&self, covered: Option<&OwnedFd>, copy_up: bool) -> Result<OwnedFd> {
+        let filesystem = Filesystem::open(self.fstype)?;
+        if !self.source.is_empty() {
+            filesystem.set(c"source", Some(self.source))?;
+        }
+        for (key, value) in self.options {
+            filesystem.set(key, value.as_deref())?;
+        }
+        let has_mode = self.options.iter().any(|(key, _)| key.as_c_str() == c"mode");
+        if let (c"tmpfs", Some(directory), false) = (self.fstype, covered, has_mode) {
+            let mode = fs::fstat(directory)?.st_mode & 0o7777;
+            let mode = CString::new(format!("{mode:o}")).expect("digits have no NUL");
+            filesystem.set(c"mode", Some(&mode))?;
+        }
+        let tree = filesystem.mount(self.attr)?;
+        if let (true, Some(directory)) = (copy_up, covered) {
+            super::copy_up::copy(directory, &tree, self.attr)?;
+        }
+        Ok(tree)
+    }
+
+    /// mount(2), for values that fsconfig(2) does not take.
+    fn mount_classic(&self, target: &OwnedFd) -> Result<()> {
+        let text = |(key, value): &(CString, Option<CString>)| match value {
+            Some(value) => format!("{}={}", show(key), show(value)),
+            None => show(key),
+        };
+        let data: Vec<String> = self.options.iter().map(text).collect();
+        let data = CString::new(data.join(",")).expect("no NUL in C strings");
+        let flags = classic_flags(self.attr);
+        mount::mount_on_fd(Some(self.source), target, Some(self.fstype), flags, Some(&data))
+    }
+}
+
+/// `MOUNT_ATTR_…` bits as `MS_…` flags (linux/mount.h).
+fn classic_flags(attr: u64) -> u64 {
+    const ROWS: [(u64, u64); 8] = [
+        (0x1, libc::MS_RDONLY),
+        (0x2, libc::MS_NOSUID),
+        (0x4, libc::MS_NODEV),
+        (0x8, libc::MS_NOEXEC),
+        (0x10, libc::MS_NOATIME),
+        (0x20, libc::MS_STRICTATIME),
+        (0x80, libc::MS_NODIRATIME),
+        (0x20_0000, 256), // MS_NOSYMFOLLOW, Linux 5.10
+    ];
+    ROWS.iter().filter(|(new, _)| attr & new != 0).fold(0, |flags, (_, old)| flags | old)
+}
+
+/// Clones a mount of the host and gives it its attributes while nobody can see it.
+pub(crate) fn open_tree(tree: &Tree, user_namespace: Option<&OwnedFd>) -> Result<OwnedFd> {
+    let fd = mount::clone_tree(&tree.path, tree.recursive, tree.follow)?;
+    check(&fd, tree)?;
+    apply_attr(&fd, tree.attr, tree.deep)?;
+    if let (Some(idmap), Some(namespace)) = (&tree.idmap, user_namespace) {
+        mount::idmap(&fd, idmap.recursive, namespace)?;
+    }
+    Ok(fd)
+}
+
+fn check(fd: &OwnedFd, tree: &Tree) -> Result<()> {
+    use crate::plan::step::Kind;
+    match tree.must_be {
+        Kind::Any => Ok(()),
+        Kind::Character(major, minor) => {
+            let stat = fs::fstat(fd)?;
+            if fs::kind(&stat) == FileType::CharacterDevice && fs::device(&stat) == (major, minor) {
+                return Ok(());
+            }
+            Err(Error::new(format!("{} is not the character device {major}:{minor}", show(&tree.path))))
+        }
+        Kind::Procfs if fs::magic(fd)? == fs::PROC_MAGIC => Ok(()),
+        Kind::Procfs => Err(Error::new("cannot be mounted over /proc: the source is no procfs")),
+    }
+}
+
+fn apply_attr(fd: impl AsFd, attr: Attr, deep: Attr) -> Result<()> {
+    for (recursive, Attr { set, clear }) in [(true, deep), (false, attr)] {
+        if set | clear != 0 {
+            mount::change(&fd, recursive, set, clear)?;
+        }
+    }
+    Ok(())
+}
+
+fn propagate(fd: impl AsFd, flags: u64) -> Result<()> {
+    let attr = MountAttr { propagation: flags & !libc::MS_REC, ..MountAttr::default() };
+    mount::mount_setattr(fd, flags & libc::MS_REC != 0, &attr)
+}

@@ -1,0 +1,134 @@
+//! process (config.md, Process; POSIX and Linux process): everything between the root being `/` and execve.
+
+use super::capabilities;
+use super::host::Host;
+use super::namespaces::Namespaces;
+use super::step::{Field, Namespace, Step};
+use super::{MapWriter, Plan, Request};
+use crate::error::{Error, Result};
+use nix::libc;
+use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+/// Where a program is looked for when process.env has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn process(spec: &Spec) -> Result<&Process> {
+    spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))
+}
+
+fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
+    let env = process.env().iter().flatten().rev();
+    env.filter_map(|entry| entry.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Limits, identity and rights of the process; its executable is found.
+pub(crate) fn become_it(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<()> {
+    let process = process(spec)?;
+    plan.rlimits = rlimits(process);
+    if let Some(personality) = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()) {
+        let persona = match personality.domain() {
+            LinuxPersonalityDomain::PerLinux => libc::PER_LINUX,
+            LinuxPersonalityDomain::PerLinux32 => libc::PER_LINUX32,
+        };
+        plan.push("linux.personality", Step::Personality(persona as u64));
+    }
+    let field = format!("process.cwd {:?}", process.cwd());
+    let path = CString::new(process.cwd().as_os_str().as_bytes())
+        .map_err(|_| Error::new("contains a NUL byte").at(&field))?;
+    plan.push(&field, Step::Chdir { path: path.clone(), again: false });
+    identity(plan, process, host, namespaces)?;
+    plan.push(&field, Step::Chdir { path, again: true });
+    if variable(process, "HOME").is_none() {
+        plan.push("process.env", Step::Home(process.user().uid()));
+    }
+    let (name, _) = strings(process)?;
+    let name = name.into_iter().next().ok_or_else(|| Error::new("is empty").at("process.args"))?;
+    let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
+    plan.push(format!("process.args[0] {name:?}"), Step::FindExecutable { name, path });
+    Ok(())
+}
+
+fn identity(plan: &mut Plan, process: &Process, host: &Host, namespaces: &Namespaces) -> Result<()> {
+    let user = process.user();
+    plan.push("process.user.umask", Step::Umask(user.umask().unwrap_or(0o022)));
+    let single = plan.maps.as_ref().is_some_and(|maps| maps.writer == MapWriter::Single);
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    if single && !groups.is_empty() {
+        return Err(Error::new("supplementary groups cannot be set with a single id mapping")
+            .at("process.user.additionalGids")
+            .hint("install newuidmap and newgidmap, and map the ids of /etc/subuid and /etc/subgid"));
+    }
+    let sets = capabilities::plan(process, host, &mut plan.warnings)?;
+    // In a user namespace of its own the process holds all capabilities, whatever the runtime holds.
+    let bounding = if namespaces.own(Namespace::User) { sets.bounding } else { sets.bounding & host.permitted };
+    plan.push("process.capabilities.bounding", Step::Bounding(bounding));
+    let (uid, gid) = (user.uid(), user.gid());
+    plan.push("process.user", Step::User { uid, gid, groups, setgroups: !single });
+    let mut own = [sets.effective, sets.permitted, sets.inheritable, sets.ambient];
+    if !namespaces.own(Namespace::User) {
+        let lost = own.iter().fold(sets.bounding, |all, set| all | set) & !host.permitted;
+        if lost != 0 {
+            let names = capabilities::names(lost);
+            plan.warnings.push(format!("process.capabilities: the runtime itself lacks {names}: left out"));
+        }
+        own = own.map(|set| set & host.permitted);
+    }
+    let [effective, permitted, inheritable, ambient] = own;
+    plan.push("process.capabilities", Step::Capabilities { effective, permitted, inheritable, ambient });
+    if process.no_new_privileges().unwrap_or(false) {
+        plan.push("process.noNewPrivileges", Step::NoNewPrivileges);
+    }
+    Ok(())
+}
+
+/// execve(2), and what survives it.
+pub(crate) fn go(plan: &mut Plan, spec: &Spec, request: &Request<'_>) -> Result<()> {
+    let process = process(spec)?;
+    let (args, env) = strings(process)?;
+    plan.push("process", Step::KeepDescriptors(request.preserve_fds));
+    plan.push(format!("process.args[0] {:?}", args[0]), Step::Execve { args, env });
+    Ok(())
+}
+
+fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {
+    let all = |list: &Option<Vec<String>>, field: &str| -> Result<Vec<CString>> {
+        let one = |(i, text): (usize, &String)| {
+            CString::new(text.as_str())
+                .map_err(|_| Error::new("contains a NUL byte").at(format!("process.{field}[{i}]")))
+        };
+        list.iter().flatten().enumerate().map(one).collect()
+    };
+    Ok((all(process.args(), "args")?, all(process.env(), "env")?))
+}
+
+fn rlimits(process: &Process) -> Vec<(Field, u32, u64, u64)> {
+    let list = process.rlimits().iter().flatten().enumerate();
+    list.map(|(i, limit)| {
+        let field = Field(format!("process.rlimits[{i}] {:?}", limit.typ().to_string()));
+        (field, rlimit_number(limit.typ()), limit.soft(), limit.hard())
+    })
+    .collect()
+}
+
+fn rlimit_number(typ: PosixRlimitType) -> u32 {
+    match typ {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    }
+}
