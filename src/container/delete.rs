@@ -1,1 +1,142 @@
 //! The delete operation (runtime.md, Delete).
+//!
+//! Everything that exists is in the state before it exists, and the state goes last: so whoever was killed in the
+//! middle of a create or a delete, the next delete finishes the job. Nothing here may fail because half of the work
+//! is already done.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::Settings;
+use super::kill::thaw;
+use super::state::{Facts, State, Status};
+use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
+use crate::cgroup::Record;
+use crate::error::{Error, Result};
+use crate::init::hook;
+use crate::sys::pidfd;
+
+/// How long a process may take to die of SIGKILL.
+const DEATH_WAIT: Duration = Duration::from_secs(10);
+
+/// Deletes a stopped container. With `force` it is killed first if need be, and one that does not exist is fine.
+pub(crate) fn delete(settings: &Settings, id: &str, force: bool) -> Result<()> {
+    let act = || {
+        let id = ContainerId::new(id)?;
+        match open(settings, &id, force)? {
+            Some(locked) => delete_locked(settings, locked, force),
+            None if force => Ok(()),
+            None => Err(store::no_such_container()),
+        }
+    };
+    act().map_err(|error: Error| error.during(format!("delete {id}")))
+}
+
+/// The container, locked; None if it does not exist. While somebody else has the lock, a container that must not be
+/// deleted is refused at once, and one that shall be killed is killed, so that whoever works on it gives up.
+fn open(settings: &Settings, id: &ContainerId, force: bool) -> Result<Option<Locked>> {
+    match Locked::open_within(&settings.root, id, Duration::ZERO)? {
+        Opened::Held(locked) => return Ok(Some(*locked)),
+        Opened::Absent => return Ok(None),
+        Opened::Busy => {}
+    }
+    // No state to be read: it is just being claimed or removed, and the lock will tell.
+    if let Ok(mut seen) = Seen::open(&settings.root, id) {
+        let facts = Facts::of(&mut seen)?;
+        if force {
+            slay(seen.saved(), &facts)?;
+        } else {
+            refuse_unless_stopped(id.as_str(), &facts)?;
+        }
+    }
+    match Locked::open_within(&settings.root, id, LOCK_WAIT)? {
+        Opened::Absent => Ok(None),
+        Opened::Held(locked) => Ok(Some(*locked)),
+        Opened::Busy => Locked::open(&settings.root, id).map(Some),
+    }
+}
+
+fn delete_locked(settings: &Settings, locked: Locked, force: bool) -> Result<()> {
+    if let Err(damage) = locked.saved() {
+        if !force {
+            return Err(damage);
+        }
+        (settings.warn)(&format!("{damage}; what else is left of the container is not known"));
+        return locked.remove();
+    }
+    let facts = Facts::of_locked(&locked)?;
+    if !force {
+        refuse_unless_stopped(&locked.rest().id, &facts)?;
+    }
+    slay(locked.rest(), &facts)?;
+    finish(settings, locked)
+}
+
+fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
+    if facts.status == Status::Stopped {
+        return Ok(());
+    }
+    let status = facts.status;
+    Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
+        .hint(format!("delete --force {id} kills it first")))
+}
+
+/// Removes what a dead container leaves: its cgroup with any process in it, then, after the poststop hooks, its state.
+pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
+    let saved = locked.saved()?;
+    if let Some(cgroup) = &saved.cgroup {
+        clear(cgroup, saved)?;
+    }
+    if !saved.poststop.is_empty() {
+        let state = State::new(saved, Status::Stopped).json()?;
+        for poststop in &saved.poststop {
+            // runtime.md, Lifecycle, 13: a failing poststop hook is a warning, and the others still run.
+            if let Err(error) = hook::run(poststop, &state) {
+                (settings.warn)(&error.at(&poststop.field).to_string());
+            }
+        }
+    }
+    locked.remove()
+}
+
+/// Kills the container process, if it lives, and waits until it is dead.
+fn slay(saved: &Saved, facts: &Facts) -> Result<()> {
+    let Some(process) = &facts.process else { return Ok(()) };
+    process.signal(nix::libc::SIGKILL)?;
+    thaw(saved)?;
+    if process.exited(DEATH_WAIT)? {
+        return Ok(());
+    }
+    Err(Error::new(format!("process {} is not dead {DEATH_WAIT:?} after SIGKILL", process.pid()))
+        .hint("it hangs in the kernel: see /proc/PID/stack"))
+}
+
+/// Removes the cgroup. Usually it is empty; if not, whoever is left in it is killed.
+fn clear(cgroup: &Record, saved: &Saved) -> Result<()> {
+    if cgroup.remove().is_ok() {
+        return Ok(());
+    }
+    let start = Instant::now();
+    loop {
+        cgroup.kill()?;
+        thaw(saved)?;
+        let mut alive = None;
+        for pid in cgroup.processes()? {
+            let left = DEATH_WAIT.saturating_sub(start.elapsed());
+            // A pid that is another's by now is only waited for.
+            match pidfd::pidfd_open(pid)? {
+                Some(fd) if !pidfd::exited(fd.as_fd(), left)? => alive = Some(pid),
+                _ => {}
+            }
+        }
+        match alive {
+            None => return cgroup.remove(),
+            Some(_) if start.elapsed() < DEATH_WAIT => {}
+            Some(pid) => {
+                return Err(Error::new(format!(
+                    "process {pid} of its cgroup is not dead {DEATH_WAIT:?} after SIGKILL"
+                )));
+            }
+        }
+    }
+}

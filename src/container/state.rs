@@ -1,1 +1,179 @@
 //! The state operation (runtime.md, Query State).
+//!
+//! The status is told from facts: is the process alive (pidfd and start time), does it wait at the gate, is its
+//! cgroup frozen, does its creator hold the lock. Nothing here may change a container.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::process::Process;
+use super::store::{ContainerId, Locked, Saved, Seen};
+use super::{Settings, gate};
+use crate::error::{Error, Result};
+
+/// runtime.md, State: `status`; `paused` is the field's own addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Its creator is at work.
+    Creating,
+    /// The process waits at the start gate.
+    Created,
+    /// The process lives and has been started.
+    Running,
+    /// The process lives in a frozen cgroup.
+    Paused,
+    /// There is no process, or only a dead one.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// The state as people, engines and hooks read it: the runtime-spec's, with runc's additions in runc's order.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct State {
+    /// `ociVersion` of config.json.
+    #[serde(rename = "ociVersion")]
+    pub(crate) oci_version: String,
+    /// The container's id.
+    pub(crate) id: String,
+    /// The container process, in the runtime's pid namespace; 0 when stopped.
+    pub(crate) pid: i32,
+    /// What it is doing.
+    pub(crate) status: Status,
+    /// The bundle directory, absolute.
+    pub(crate) bundle: PathBuf,
+    /// The root file system, absolute.
+    pub(crate) rootfs: PathBuf,
+    /// RFC 3339.
+    pub(crate) created: String,
+    /// `annotations` of config.json.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The name of the user who created it; hooks do without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+}
+
+impl State {
+    /// The state of a container that has this status, as hooks get it.
+    pub(crate) fn new(saved: &Saved, status: Status) -> Self {
+        let pid = if status == Status::Stopped { 0 } else { saved.pid.unwrap_or(0) };
+        State {
+            oci_version: saved.oci_version.clone(),
+            id: saved.id.clone(),
+            pid,
+            status,
+            bundle: saved.bundle.clone(),
+            rootfs: saved.rootfs.clone(),
+            created: saved.created.clone(),
+            annotations: saved.annotations.clone(),
+            owner: None,
+        }
+    }
+
+    /// One line of JSON.
+    pub(crate) fn json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::new(format!("state: {error}")))
+    }
+}
+
+/// The status of a container, and its process if that lives.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// What it is doing.
+    pub(crate) status: Status,
+    /// Alive unless the status is `stopped`; the process of a container whose creator died may live a little longer.
+    pub(crate) process: Option<Process>,
+}
+
+impl Facts {
+    /// For a reader. What is read along with it is up to date afterwards.
+    pub(crate) fn of(seen: &mut Seen) -> Result<Self> {
+        if !seen.saved().ready && seen.creator_lives()? {
+            return Ok(Facts { status: Status::Creating, process: process(seen.saved())? });
+        }
+        Self::settled(seen.dir(), seen.saved())
+    }
+
+    /// For who holds the lock: nobody is creating this container now.
+    pub(crate) fn of_locked(locked: &Locked) -> Result<Self> {
+        Self::settled(locked.dir(), locked.rest())
+    }
+
+    fn settled(dir: BorrowedFd<'_>, saved: &Saved) -> Result<Self> {
+        let process = process(saved)?;
+        let status = match &process {
+            // Without its creator the process of an unfinished container is about to die, and can never start.
+            _ if !saved.ready => Status::Stopped,
+            None => Status::Stopped,
+            Some(_) if is_frozen(saved)? => Status::Paused,
+            Some(_) if gate::is_waiting(dir)? => Status::Created,
+            Some(_) => Status::Running,
+        };
+        Ok(Facts { status, process })
+    }
+}
+
+fn process(saved: &Saved) -> Result<Option<Process>> {
+    match (saved.pid, saved.start_time) {
+        (Some(pid), Some(start_time)) => Process::find(pid, start_time),
+        _ => Ok(None),
+    }
+}
+
+/// A cgroup that vanishes meanwhile is not frozen.
+pub(super) fn is_frozen(saved: &Saved) -> Result<bool> {
+    let Some(cgroup) = &saved.cgroup else { return Ok(false) };
+    match cgroup.is_frozen() {
+        Err(error) if [nix::libc::ENOENT, nix::libc::ENODEV].contains(&error.errno()) => Ok(false),
+        other => other,
+    }
+}
+
+/// The state of one container.
+pub(crate) fn state(settings: &Settings, id: &str) -> Result<State> {
+    let look = || {
+        let id = ContainerId::new(id)?;
+        of(&mut Seen::open(&settings.root, &id)?)
+    };
+    look().map_err(|error: Error| error.during(format!("state {id}")))
+}
+
+/// The state of a container, with its owner.
+pub(super) fn of(seen: &mut Seen) -> Result<State> {
+    let status = Facts::of(seen)?.status;
+    Ok(State { owner: Some(owner(seen.saved().owner)), ..State::new(seen.saved(), status) })
+}
+
+/// The user's name in /etc/passwd, or else the number. Not by getpwuid(3): a static program has no NSS.
+fn owner(uid: u32) -> String {
+    let mut passwd = Vec::new();
+    let read = File::open("/etc/passwd").and_then(|file| file.take(1 << 20).read_to_end(&mut passwd));
+    let passwd = if read.is_ok() { String::from_utf8_lossy(&passwd) } else { "".into() };
+    name_of(uid, &passwd).unwrap_or_else(|| uid.to_string())
+}
+
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}

@@ -3,6 +3,7 @@
 //! neither has. Nothing here decides, logs, or knows another module but `error`.
 
 pub(crate) mod bpf;
+pub(crate) mod dir;
 pub(crate) mod fs;
 pub(crate) mod mount;
 pub(crate) mod namespace;

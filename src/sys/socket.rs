@@ -1,1 +1,303 @@
 //! Unix sockets: SEQPACKET messages with descriptors.
+//!
+//! One message is one send and one receive, of bounded length; a descriptor arrives close-on-exec or not at all.
+//! Names are relative to a directory's descriptor, through `/proc/self/fd/N/NAME`, because sun_path ends at 108 bytes.
+//! Nothing here may knock on an abstract address.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::error::{Error, Result};
+
+/// The most descriptors in one message.
+pub(crate) const MAX_FDS: usize = 16;
+
+/// A received message; its bytes are in the caller's buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// How many bytes; never 0.
+    pub(crate) len: usize,
+    /// The descriptors, in the sender's order, from the first place on.
+    pub(crate) fds: [Option<OwnedFd>; MAX_FDS],
+}
+
+/// Who is at the other end, as seen from our own pid and user namespaces: pid 0 or the overflow uid (65534) if the
+/// peer has no name here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The process that connected, or that made the pair.
+    pub(crate) pid: i32,
+    /// Its effective user id.
+    pub(crate) uid: u32,
+    /// Its effective group id.
+    pub(crate) gid: u32,
+}
+
+fn failed(call: impl Into<String>) -> impl FnOnce(Errno) -> Error {
+    move |errno| Error::call(call, errno.raw_os_error())
+}
+
+/// socketpair(2): two connected SEQPACKET sockets, close-on-exec.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(failed("socketpair(AF_UNIX, SOCK_SEQPACKET)"))
+}
+
+/// sendmsg(2): one message with at most [`MAX_FDS`] descriptors; without SIGPIPE. An empty message would look like
+/// end of file and is refused.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    if bytes.is_empty() || fds.len() > MAX_FDS {
+        return Err(Error::new("a message has 1 byte or more and at most 16 descriptors"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Error::new("the descriptors do not fit into the message"));
+    }
+    loop {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == bytes.len() => return Ok(()),
+            Ok(_) => return Err(Error::new("sendmsg: sent only a part")),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::call("sendmsg", errno.raw_os_error())),
+        }
+    }
+}
+
+/// recvmsg(2): one message, waiting for it without a bound; None at end of file. A message or a list of descriptors
+/// that does not fit is an error, and its descriptors are closed.
+pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Received>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other.map_err(failed("recvmsg"))?,
+        }
+    };
+    let mut received = Received { len: message.bytes, ..Received::default() };
+    let mut places = received.fds.iter_mut();
+    for part in control.drain() {
+        let RecvAncillaryMessage::ScmRights(fds) = part else { continue };
+        for (fd, place) in fds.zip(&mut places) {
+            *place = Some(fd);
+        }
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Error::new("recvmsg: the message is longer than agreed"));
+    }
+    Ok((message.bytes > 0).then_some(received))
+}
+
+/// poll(2) for something to read, for end of file, or, on a pidfd, for the exit. False: not within `wait`; without
+/// `wait` there is no bound.
+pub(crate) fn readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> Result<bool> {
+    let start = Instant::now();
+    loop {
+        let left = wait.map(|wait| wait.saturating_sub(start.elapsed()));
+        let left = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        match rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], left.as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::call("poll", errno.raw_os_error())),
+        }
+    }
+}
+
+/// A listener at `name` in `dir`, mode 0600, SEQPACKET, close-on-exec. The name must be free.
+pub(crate) fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = unconnected(SocketType::SEQPACKET, SocketFlags::empty())?;
+    // The mode of the descriptor becomes the mode of the name: there is no moment at which it is wider.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(failed("fchmod(socket)"))?;
+    let address = address(dir, name)?;
+    rustix::net::bind(&socket, &address).map_err(failed(format!("bind({name:?})")))?;
+    rustix::net::listen(&socket, 128).map_err(failed(format!("listen({name:?})")))?;
+    Ok(socket)
+}
+
+/// connect(2) to the SEQPACKET listener at `name` in `dir`; None if nothing listens there: the name is absent, or a
+/// dead listener left it. Waits at most this long for a place in the listener's queue, then fails with EAGAIN.
+pub(crate) fn connect_at(dir: BorrowedFd<'_>, name: &str, wait: Duration) -> Result<Option<OwnedFd>> {
+    let flags = if wait.is_zero() { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
+    let socket = unconnected(SocketType::SEQPACKET, flags)?;
+    if !wait.is_zero() {
+        set_socket_timeout(&socket, Timeout::Send, Some(wait)).map_err(failed("setsockopt(SO_SNDTIMEO)"))?;
+    }
+    match rustix::net::connect(&socket, &address(dir, name)?) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        Err(errno) => Err(Error::call(format!("connect({name:?})"), errno.raw_os_error())),
+    }
+}
+
+/// connect(2) to a stream socket that somebody else listens on; `path` may be longer than 108 bytes.
+pub(crate) fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    let call = || format!("connect({path:?})");
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Error::call(call(), Errno::INVAL.raw_os_error()))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(failed(call()))?;
+    let socket = unconnected(SocketType::STREAM, SocketFlags::empty())?;
+    rustix::net::connect(&socket, &address(dir.as_fd(), name)?).map_err(failed(call()))?;
+    Ok(socket)
+}
+
+/// accept4(2): the next connection, close-on-exec, waiting for it without a bound.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            other => return other.map_err(failed("accept4")),
+        }
+    }
+}
+
+/// SO_PEERCRED (unix(7)).
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> Result<Peer> {
+    // nix, not rustix: there a pid of 0, which a peer outside our pid namespace has, would be an invalid value.
+    let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)
+        .map_err(|errno| Error::call("getsockopt(SO_PEERCRED)", errno as i32))?;
+    Ok(Peer { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() })
+}
+
+fn unconnected(kind: SocketType, flags: SocketFlags) -> Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC | flags, None)
+        .map_err(failed("socket(AF_UNIX)"))
+}
+
+fn address(dir: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
+    let path = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
+    SocketAddrUnix::new(&path).map_err(failed(format!("sockaddr_un({name:?})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn dir() -> (tempfile::TempDir, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::open(dir.path()).unwrap();
+        (dir, file)
+    }
+
+    fn cloexec(fd: BorrowedFd<'_>) -> bool {
+        rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
+    }
+
+    #[test]
+    fn carries_bytes_and_descriptors() {
+        let (a, b) = pair().unwrap();
+        let (x, y) = pair().unwrap();
+        send(a.as_fd(), b"hello", &[x.as_fd(), y.as_fd()]).unwrap();
+        send(a.as_fd(), b"again", &[]).unwrap();
+        let mut buffer = [0; 16];
+        let got = recv(b.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(&buffer[..got.len], b"hello");
+        assert_eq!(got.fds.iter().flatten().count(), 2);
+        let second = got.fds[1].as_ref().unwrap();
+        assert!(cloexec(second.as_fd()));
+        send(x.as_fd(), b"z", &[]).unwrap();
+        assert_eq!(recv(second.as_fd(), &mut [0; 4]).unwrap().unwrap().len, 1);
+        let got = recv(b.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!((got.len, got.fds.iter().flatten().count()), (5, 0));
+        drop(a);
+        assert!(recv(b.as_fd(), &mut buffer).unwrap().is_none());
+        assert_eq!(send(b.as_fd(), b"x", &[]).unwrap_err().errno(), Errno::PIPE.raw_os_error());
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let (a, b) = pair().unwrap();
+        assert!(send(a.as_fd(), b"", &[]).is_err());
+        assert!(send(a.as_fd(), b"x", &[a.as_fd(); MAX_FDS + 1]).is_err());
+        send(a.as_fd(), b"12345", &[a.as_fd(); MAX_FDS]).unwrap();
+        send(a.as_fd(), b"1234", &[a.as_fd(); MAX_FDS]).unwrap();
+        assert!(recv(b.as_fd(), &mut [0; 4]).is_err());
+        let got = recv(b.as_fd(), &mut [0; 4]).unwrap().unwrap();
+        assert_eq!(got.fds.iter().flatten().count(), MAX_FDS);
+    }
+
+    #[test]
+    fn waits_with_a_bound() {
+        let (a, b) = pair().unwrap();
+        assert!(!readable(b.as_fd(), Some(Duration::from_millis(20))).unwrap());
+        send(a.as_fd(), b"x", &[]).unwrap();
+        assert!(readable(b.as_fd(), Some(Duration::ZERO)).unwrap());
+        assert!(readable(b.as_fd(), None).unwrap());
+    }
+
+    #[test]
+    fn listens_by_directory() {
+        let (dir, fd) = dir();
+        assert!(connect_at(fd.as_fd(), "gate", Duration::ZERO).unwrap().is_none(), "absent");
+        let listener = listen_at(fd.as_fd(), "gate").unwrap();
+        let mode = dir.path().join("gate").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert!(cloexec(listener.as_fd()));
+        let client = connect_at(fd.as_fd(), "gate", Duration::from_secs(1)).unwrap().unwrap();
+        let server = accept(listener.as_fd()).unwrap();
+        assert!(cloexec(server.as_fd()) && cloexec(client.as_fd()));
+        let us = Peer {
+            pid: std::process::id() as i32,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
+        assert_eq!(peer(server.as_fd()).unwrap(), us);
+        drop(client);
+        assert!(recv(server.as_fd(), &mut [0; 4]).unwrap().is_none());
+        assert_eq!(listen_at(fd.as_fd(), "gate").unwrap_err().errno(), Errno::ADDRINUSE.raw_os_error());
+        drop(listener);
+        assert!(connect_at(fd.as_fd(), "gate", Duration::ZERO).unwrap().is_none(), "refused");
+    }
+
+    #[test]
+    fn a_full_queue_does_not_hang() {
+        let (_dir, fd) = dir();
+        let _listener = listen_at(fd.as_fd(), "gate").unwrap();
+        let mut clients = Vec::new();
+        let full = loop {
+            assert!(clients.len() < 5000);
+            match connect_at(fd.as_fd(), "gate", Duration::ZERO) {
+                Ok(client) => clients.push(client.unwrap()),
+                Err(error) => break error.errno(),
+            }
+        };
+        assert_eq!(full, Errno::AGAIN.raw_os_error());
+        let late = connect_at(fd.as_fd(), "gate", Duration::from_millis(20)).unwrap_err();
+        assert_eq!(late.errno(), Errno::AGAIN.raw_os_error());
+    }
+
+    #[test]
+    fn a_long_path_is_no_hindrance() {
+        let (dir, _) = dir();
+        let deep = dir.path().join("d".repeat(200));
+        std::fs::create_dir(&deep).unwrap();
+        let here = File::open(&deep).unwrap();
+        let listener = unconnected(SocketType::STREAM, SocketFlags::empty()).unwrap();
+        rustix::net::bind(&listener, &address(here.as_fd(), "s").unwrap()).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        connect_stream(&deep.join("s")).unwrap();
+        let missing = connect_stream(&deep.join("t")).unwrap_err();
+        assert_eq!(missing.errno(), Errno::NOENT.raw_os_error());
+        assert!(missing.to_string().contains("/t\""), "{missing}");
+    }
+}
