@@ -19,7 +19,7 @@ mod sys;
 
 pub use error::{Error, Result};
 
-/// The program.
+/// The program: reads the process's arguments, does what they say, gives the exit status.
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+    cli::main()
 }
