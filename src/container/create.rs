@@ -1,1 +1,222 @@
-//! The create operation (runtime.md, Create).
+//! The create operation (runtime.md, Create): config.json becomes a plan, the plan a process that waits.
+//!
+//! Whatever fails undoes what was done before it: each act of the runtime before `created` is held by a value that
+//! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
+
+use super::attend;
+use super::store::{Claim, ContainerId, Locked, Saved};
+use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::init::birth::{self, Newborn};
+use crate::init::link::Link;
+use crate::init::{self, Inheritance};
+use crate::plan::step::Hook;
+use crate::plan::{self, Plan, Request};
+use crate::spec;
+use crate::sys::namespace::Shared;
+use crate::sys::{pidfd, process, socket};
+use oci_spec::runtime::Spec;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Creates a container, which then waits for `start`.
+pub(crate) fn create(settings: &Settings, id: &str, options: &CreateOptions) -> Result<()> {
+    let act = || {
+        let created = Creation::prepare(settings, id, options, true)?.carry_out(options)?;
+        created.link.go()?;
+        Ok(())
+    };
+    act().map_err(|e: Error| e.during(format!("create {id}")))
+}
+
+/// The plan of a bundle; nothing is done.
+pub(crate) fn plan(settings: &Settings, options: &CreateOptions) -> Result<Plan> {
+    let act = || Creation::prepare(settings, "plan", options, true).map(|creation| creation.plan);
+    act().map_err(|e| e.during(format!("plan {}", options.bundle.display())))
+}
+
+/// Closes what the caller left open, from 3 on, but for what it hands over to the container: nothing of it is ours.
+///
+/// # Errors
+/// A descriptor that `--preserve-fds` names is not open.
+pub(crate) fn close_inherited(preserve: u32) -> Result<()> {
+    let end = i32::try_from(preserve).ok().and_then(|count| count.checked_add(3));
+    let end = end.ok_or_else(|| Error::new(format!("{preserve} is too many")).at("--preserve-fds"))?;
+    if let Some(missing) = (3..end).find(|&fd| !process::is_open(fd)) {
+        return Err(Error::new(format!("descriptor {missing} is not open")).at("--preserve-fds"));
+    }
+    process::close_range(3, false)?;
+    process::close_range(end as u32, true)
+}
+
+/// Everything that is decided before anything is done.
+pub(super) struct Creation {
+    id: ContainerId,
+    root: PathBuf,
+    plan: Plan,
+    saved: Saved,
+    gate: bool,
+    console: bool,
+}
+
+/// A container at `created`: its process waits for a word on `link`.
+pub(super) struct Created {
+    pub(super) plan: Plan,
+    pub(super) locked: Locked,
+    pub(super) newborn: Newborn,
+    pub(super) link: Link,
+}
+
+impl Creation {
+    /// Reads, checks, plans. `gate`: the container will wait for `start`.
+    pub(super) fn prepare(settings: &Settings, id: &str, options: &CreateOptions, gate: bool) -> Result<Self> {
+        let id = ContainerId::new(id)?;
+        if settings.cgroups == CgroupManager::Systemd {
+            return Err(Error::new("the systemd cgroup driver is not built yet")
+                .at("--systemd-cgroup")
+                .hint("use --cgroup-manager cgroupfs"));
+        }
+        let absolute = |path: &Path, field: &str| {
+            path.canonicalize().map_err(|e| {
+                Error::call(format!("realpath({path:?})"), e.raw_os_error().unwrap_or(0)).at(field.to_owned())
+            })
+        };
+        let bundle = absolute(&options.bundle, "--bundle")?;
+        let config = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
+        let spec = spec::load(&config)?;
+        let warnings = spec::check(&spec)?;
+        spec::check_files(&spec, &bundle)?;
+        let no_cgroups = settings.cgroups == CgroupManager::Disabled;
+        let host = probe::host(!no_cgroups)?;
+        let request = Request {
+            id: id.as_str(),
+            bundle: &bundle,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            gate,
+            no_cgroups,
+        };
+        let plan = plan::plan(&spec, &host, &request)?;
+        warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
+        let saved = saved(&id, &spec, &plan, bundle, config)?;
+        let console = options.console_socket.is_some();
+        Ok(Creation { id, root: settings.root.clone(), plan, saved, gate, console })
+    }
+
+    /// Does it, up to `created`. If anything fails, nothing is left.
+    pub(super) fn carry_out(self, options: &CreateOptions) -> Result<Created> {
+        let Creation { id, root, plan, saved, gate, console } = self;
+        if console {
+            return Err(Error::new("there is no terminal to send: process.terminal is false").at("--console-socket"));
+        }
+        let mut claim = Claim::new(&root, &id, saved)?;
+        let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
+        let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
+        let mut cgroup = Cgroup::create(&plan.cgroup)?;
+        let opened = handles::open(&plan.handles)?;
+        let gate = gate.then(|| gate::bind(claim.dir())).transpose()?;
+        let shared = Shared::new()?;
+        let (link, far) = Link::pair()?;
+        let birth_fd = cgroup.as_ref().and_then(Cgroup::birth_fd);
+        let preserved = (3..3 + options.preserve_fds as i32).collect();
+        let Some(newborn) = birth::be_born(&plan.birth, &opened, birth_fd, &shared)? else {
+            drop(link);
+            let progress = &shared.cells()[0];
+            let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
+            init::run(Inheritance { steps, handles, opened, state, link: far, gate, progress, preserved })
+        };
+        drop((far, gate, opened));
+        let mut child = Unkept(Some(newborn));
+        let newborn = child.get();
+        let start_time = pidfd::start_time(newborn.pid)?;
+        claim.update(|saved| (saved.pid, saved.start_time) = (Some(newborn.pid), start_time))?;
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.load_devices()?;
+        }
+        attend::until_created(&plan, newborn, &link, cgroup.as_mut(), &shared)?;
+        if let Some(adjustment) = plan.oom_score_adj {
+            let text = adjustment.to_string();
+            maps::put(newborn.pid, "oom_score_adj", &text).map_err(|e| e.at("process.oomScoreAdj"))?;
+        }
+        if let Some(socket) = pidfd_socket {
+            let pidfd = newborn.pidfd.as_fd();
+            socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
+        }
+        claim.update(|saved| saved.ready = true)?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, newborn.pid)?;
+        }
+        if let Some(cgroup) = cgroup {
+            cgroup.keep();
+        }
+        Ok(Created { plan, locked: claim.keep(), newborn: child.keep(), link })
+    }
+}
+
+/// What the state says of a container that is about to exist.
+fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: PathBuf) -> Result<Saved> {
+    let hooks = plan::hooks::plan(spec)?;
+    let annotations = spec.annotations().iter().flatten();
+    let rootfs = spec.root().as_ref().map(|root| bundle.join(root.path())).unwrap_or_default();
+    Ok(Saved {
+        oci_version: spec.version().clone(),
+        rootfs,
+        bundle,
+        config,
+        annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        cgroup: plan.cgroup.record(),
+        poststart: hooks.poststart,
+        poststop: hooks.poststop,
+        ..Saved::new(id)
+    })
+}
+
+/// The pid as decimal digits without a newline; whole when it appears.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let failed = |call: &str, e: std::io::Error| {
+        Error::call(format!("{call}({path:?})"), e.raw_os_error().unwrap_or(0)).at("--pid-file")
+    };
+    let name = path.file_name().ok_or_else(|| Error::new("is no file name").at("--pid-file"))?;
+    let part = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let written = std::fs::write(&part, pid.to_string()).map_err(|e| failed("write", e));
+    let placed = written.and_then(|()| std::fs::rename(&part, path).map_err(|e| failed("rename", e)));
+    placed.inspect_err(|_| drop(std::fs::remove_file(&part)))
+}
+
+/// Runs hooks whose failure is a warning (poststart: runtime.md, Lifecycle).
+pub(super) fn run_tolerantly(settings: &Settings, hooks: &[Hook], state: &str) {
+    for one in hooks {
+        if let Err(error) = init::hook::run(one, state) {
+            (settings.warn)(&error.to_string());
+        }
+    }
+}
+
+/// A newborn that is killed and reaped unless it is kept.
+struct Unkept(Option<Newborn>);
+
+impl Unkept {
+    fn get(&self) -> &Newborn {
+        self.0.as_ref().expect("taken only by keep and drop")
+    }
+
+    fn keep(mut self) -> Newborn {
+        self.0.take().expect("taken only by keep and drop")
+    }
+}
+
+impl Drop for Unkept {
+    fn drop(&mut self) {
+        if let Some(Newborn { pidfd, .. }) = self.0.take() {
+            end(&pidfd);
+        }
+    }
+}
+
+/// Kills and reaps; it may be dead and reaped already.
+fn end(process: &OwnedFd) {
+    let _ = pidfd::pidfd_send_signal(process.as_fd(), nix::libc::SIGKILL);
+    let _ = pidfd::reap(process.as_fd());
+}

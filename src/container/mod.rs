@@ -1,11 +1,14 @@
 //! The operations of the runtime-spec (runtime.md, Operations), one file each. They never print and never parse flags.
 
+mod attend;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod features;
 pub(crate) mod gate;
+mod handles;
 pub(crate) mod kill;
 pub(crate) mod list;
+mod maps;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod run;

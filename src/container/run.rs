@@ -1,1 +1,120 @@
-//! create and start in one, in the foreground or detached.
+//! create and start in one. In the foreground the runtime stays as the parent: it forwards signals, reaps orphans,
+//! and returns the container's exit status.
+
+use super::create::{Created, Creation, run_tolerantly};
+use super::state::{State, Status};
+use super::{CreateOptions, RunOptions, Settings, attend, delete};
+use crate::error::{Error, Result};
+use crate::init::birth::Newborn;
+use crate::sys::{pidfd, process};
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
+use std::os::fd::AsFd;
+
+/// Signals that are the runtime's own affair: of its children, its terminal, its faults.
+const NOT_FORWARDED: [Signal; 11] = [
+    Signal::SIGCHLD,
+    Signal::SIGPIPE,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGURG,
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGABRT,
+    Signal::SIGTRAP,
+];
+
+/// Creates and starts a container.
+///
+/// # Returns
+/// In the foreground the exit status of its process, 128+n if signal n killed it; detached, 0.
+pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: RunOptions) -> Result<u8> {
+    let act = || {
+        let creation = Creation::prepare(settings, id, options, false)?;
+        if !run.detach {
+            if !run.no_subreaper {
+                process::become_subreaper()?;
+            }
+            // What arrives from now on waits until the container can have it.
+            signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
+        }
+        let Created { plan, locked, newborn, link } = creation.carry_out(options)?;
+        if let Err(error) = attend::until_gone(&plan.init, &link) {
+            let _ = pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), libc::SIGKILL);
+            let _ = pidfd::reap(newborn.pidfd.as_fd());
+            remove_pid_file(options);
+            delete::finish(settings, locked)?;
+            return Err(error);
+        }
+        let state = State::new(locked.saved()?, Status::Running).json()?;
+        run_tolerantly(settings, &locked.saved()?.poststart, &state);
+        // Others may act on the container while it runs.
+        drop(locked);
+        if run.detach {
+            return Ok(0);
+        }
+        let status = attend_signals(&newborn)?;
+        if !run.keep {
+            delete::delete(settings, id, true)?;
+        }
+        Ok(status)
+    };
+    act().map_err(|e: Error| e.during(format!("run {id}")))
+}
+
+fn remove_pid_file(options: &CreateOptions) {
+    if let Some(path) = &options.pid_file {
+        // It was ours; if it cannot be removed, the error that brought us here is the one to report.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// What the runtime takes over in the foreground: everything that can be blocked, to forward or to reap.
+fn signals() -> Result<SigSet> {
+    let mut set = SigSet::all();
+    NOT_FORWARDED.iter().skip(1).for_each(|&signal| set.remove(signal));
+    Ok(set)
+}
+
+/// Waits for the container's process, forwarding signals and reaping orphans meanwhile.
+fn attend_signals(newborn: &Newborn) -> Result<u8> {
+    let failed = |call: &'static str| move |errno: nix::Error| Error::call(call, errno as i32);
+    let incoming = SignalFd::with_flags(&signals()?, SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
+    // It may have ended before we listened.
+    if let Some(status) = reap(newborn.pid)? {
+        return Ok(status);
+    }
+    loop {
+        let Some(info) = incoming.read_signal().map_err(failed("read(signalfd)"))? else { continue };
+        if info.ssi_signo as i32 == libc::SIGCHLD {
+            if let Some(status) = reap(newborn.pid)? {
+                return Ok(status);
+            }
+            continue;
+        }
+        // False, it has just ended: its SIGCHLD is under way.
+        pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), info.ssi_signo as i32)?;
+    }
+}
+
+/// Reaps every child that has ended; the status of the container's process if it is among them.
+fn reap(init: i32) -> Result<Option<u8>> {
+    let mut found = None;
+    loop {
+        let status = match nix::sys::wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => return Ok(found),
+            Ok(status) => status,
+            Err(nix::Error::EINTR) => continue,
+            Err(errno) => return Err(Error::call("waitpid", errno as i32)),
+        };
+        match status {
+            WaitStatus::Exited(pid, code) if pid.as_raw() == init => found = Some(code as u8),
+            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == init => found = Some(128 + signal as u8),
+            _ => {}
+        }
+    }
+}

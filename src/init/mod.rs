@@ -65,6 +65,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         home: None,
         executable: None,
     };
+    process::default_signals();
     // The process's own umask would take bits from what it makes; process.user.umask comes as a step.
     process::umask(0);
     let steps = init.inherited.steps;

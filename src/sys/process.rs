@@ -180,6 +180,15 @@ pub(crate) fn loopback_up() -> Result<()> {
     Errno::result(done).map(drop).map_err(failed("ioctl(SIOCSIFFLAGS, lo)"))
 }
 
+/// Signals as a program expects them: none blocked, SIGPIPE not ignored (Rust's start-up ignores it, and an ignored
+/// signal survives execve).
+pub(crate) fn default_signals() {
+    // SAFETY: the default action installs no handler.
+    let pipe = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+    let mask = nix::sys::signal::SigSet::empty().thread_set_mask();
+    debug_assert!(pipe.is_ok() && mask.is_ok(), "both calls fail for invalid arguments only");
+}
+
 /// setsid(2).
 pub(crate) fn setsid() -> Result<()> {
     nix::unistd::setsid().map(drop).map_err(failed("setsid"))

@@ -1,0 +1,94 @@
+//! The runtime's side of the choreography: it waits for init at each meeting and does there what only it can do.
+
+use super::maps;
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::init::birth::Newborn;
+use crate::init::hook;
+use crate::init::link::{Heard, Link};
+use crate::plan::Plan;
+use crate::plan::step::{Planned, Point};
+use crate::sys::namespace::Shared;
+use crate::sys::{pidfd, process};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How long a process that closed its wire may take to be gone.
+const DEATH_WAIT: Duration = Duration::from_secs(10);
+
+/// Goes with init from meeting to meeting, until it stands at `Created` and waits there.
+pub(super) fn until_created(
+    plan: &Plan,
+    newborn: &Newborn,
+    link: &Link,
+    cgroup: Option<&mut Cgroup>,
+    progress: &Shared,
+) -> Result<()> {
+    let mut cgroup = cgroup;
+    loop {
+        match link.hear()? {
+            Heard::At(Point::Born) => {
+                if let Some(maps) = &plan.maps {
+                    maps::give(newborn.pid, maps)?;
+                }
+                if let Some(cgroup) = cgroup.as_deref_mut() {
+                    cgroup.attach(newborn.pid)?;
+                }
+            }
+            Heard::At(Point::Mounted) => {
+                for hook in &plan.hooks {
+                    hook::run(hook, &plan.state.with(&hook.status, newborn.pid))?;
+                }
+            }
+            Heard::At(Point::Created) => {
+                for (field, resource, soft, hard) in &plan.rlimits {
+                    process::prlimit(newborn.pid, *resource, *soft, *hard).map_err(|e| e.at(field))?;
+                }
+                return Ok(());
+            }
+            Heard::At(Point::Going) => return Err(Error::new("init went before it was told to")),
+            Heard::Failed(step, error) => return Err(error.at(field(&plan.init, step))),
+            Heard::End => return Err(died(plan, newborn, progress)),
+        }
+        link.go()?;
+    }
+}
+
+/// Tells init to go, and hears whether execve succeeded: then the wire closes behind `Going`.
+///
+/// `init`: the list that init walks, for the fields of its errors.
+pub(super) fn until_gone(init: &[Planned], link: &Link) -> Result<()> {
+    link.go()?;
+    let mut going = false;
+    loop {
+        match link.hear()? {
+            Heard::At(Point::Going) => going = true,
+            Heard::At(_) => return Err(Error::new("init met us where nobody waits")),
+            Heard::Failed(step, error) => return Err(error.at(field(init, step))),
+            Heard::End if going => return Ok(()),
+            Heard::End => {
+                return Err(Error::new("the container's process was killed before it could start")
+                    .hint("out of memory? see the kernel's log, and linux.resources.memory"));
+            }
+        }
+    }
+}
+
+fn field(init: &[Planned], step: usize) -> &str {
+    init.get(step).map_or("init", |planned| planned.field.0.as_str())
+}
+
+/// Why init is gone without a word.
+fn died(plan: &Plan, newborn: &Newborn, progress: &Shared) -> Error {
+    let step = progress.cells()[0].load(Relaxed) as usize;
+    let gone = pidfd::exited(newborn.pidfd.as_fd(), DEATH_WAIT).unwrap_or(false);
+    let how = match gone.then(|| pidfd::reap(newborn.pidfd.as_fd())) {
+        Some(Ok(exit)) => format!("ended with status {}", exit.status()),
+        _ => "closed its wire".to_owned(),
+    };
+    let doing = plan.init.get(step).map_or_else(String::new, |planned| planned.step.to_string());
+    Error::new(format!("the container's process {how} while doing: {doing}"))
+        .at(field(&plan.init, step))
+        .hint("killed by a memory limit? see linux.resources.memory and the kernel's log")
+}

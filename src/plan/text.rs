@@ -1,0 +1,182 @@
+//! The plan as text: what `onggi plan` prints, what golden tests compare. One line per act, the field behind it.
+
+use super::step::{Attr, Handle, HandleId, Idmap, MountPoint, NAMESPACES, Source, Step, Tree, show};
+use super::{MapWriter, Plan};
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.cgroup)?;
+        for (i, (field, handle)) in self.handles.iter().enumerate() {
+            writeln!(f, "open    #{i} {handle}  # {field}")?;
+        }
+        let birth = flags(self.birth.flags);
+        writeln!(f, "birth   clone3({birth}){}", if self.birth.trampoline() { " by a trampoline" } else { "" })?;
+        for (field, id, kind) in &self.birth.joins {
+            writeln!(f, "birth   setns {} {id}  # {field}", kind.name())?;
+        }
+        for line in self.birth.time.iter().flatten() {
+            writeln!(f, "birth   timens_offsets {line}  # linux.timeOffsets")?;
+        }
+        if let Some(maps) = &self.maps {
+            let writer = match &maps.writer {
+                MapWriter::Runtime => "",
+                MapWriter::Single => " after setgroups is denied",
+                MapWriter::Helpers(..) => " by newuidmap and newgidmap",
+            };
+            for (name, list) in [("uid_map", &maps.uid), ("gid_map", &maps.gid)] {
+                for map in list {
+                    writeln!(f, "runtime {name} {} {} {}{writer}", map.container, map.host, map.size)?;
+                }
+            }
+        }
+        for hook in &self.hooks {
+            writeln!(f, "runtime hook {:?}  # {}", hook.path, hook.field)?;
+        }
+        for (field, resource, soft, hard) in &self.rlimits {
+            writeln!(f, "runtime prlimit {resource} soft {soft} hard {hard}  # {field}")?;
+        }
+        if let Some(adjustment) = self.oom_score_adj {
+            writeln!(f, "runtime oom_score_adj {adjustment}  # process.oomScoreAdj")?;
+        }
+        for planned in &self.init {
+            writeln!(f, "init    {}  # {}", planned.step, planned.field)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for HandleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Handle::Namespace { path, kind, .. } => write!(f, "{} namespace {path:?}", kind.name()),
+            Handle::Tree(tree) => write!(f, "{tree}"),
+        }
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "open_tree {:?}", self.path)?;
+        let words = [
+            (self.recursive, " recursive"),
+            (!self.follow, " nofollow"),
+            (self.late, " (by init)"),
+        ];
+        words.iter().filter(|(on, _)| *on).try_for_each(|(_, word)| f.write_str(word))?;
+        write!(f, "{}", attrs(self.attr, self.deep))?;
+        match &self.idmap {
+            Some(Idmap { uid, gid, recursive }) => {
+                let depth = if *recursive { "ridmap" } else { "idmap" };
+                write!(f, " {depth} {} uid and {} gid ranges", uid.len(), gid.len())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn attrs(attr: Attr, deep: Attr) -> String {
+    let one = |name: &str, Attr { set, clear }: Attr| match (set, clear) {
+        (0, 0) => String::new(),
+        (set, 0) => format!(" {name} set {set:#x}"),
+        (set, clear) => format!(" {name} set {set:#x} clear {clear:#x}"),
+    };
+    one("attr", attr) + &one("rattr", deep)
+}
+
+fn flags(bits: i32) -> String {
+    let names: Vec<&str> = NAMESPACES.iter().filter(|row| bits & row.3 != 0).map(|row| row.1).collect();
+    names.join(" ")
+}
+
+fn list(texts: &[CString]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| format!("{:?}", show(text))).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn option((key, value): &(CString, Option<CString>)) -> String {
+    let key = show(key);
+    value.as_deref().map_or_else(|| key.clone(), |value: &CStr| format!("{key}={}", show(value)))
+}
+
+fn mount(f: &mut fmt::Formatter<'_>, source: &Source, point: MountPoint) -> fmt::Result {
+    match source {
+        Source::Tree(id) => write!(f, "{id}")?,
+        Source::New { fstype, options, attr, copy_up, .. } => {
+            let options: Vec<String> = options.iter().map(option).collect();
+            write!(f, "{} [{}] attr {attr:#x}", show(fstype), options.join(" "))?;
+            if *copy_up {
+                f.write_str(" after copying up")?;
+            }
+        }
+    }
+    if point == MountPoint::LikeSource { f.write_str(" on a place like it") } else { Ok(()) }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Meet(point) => write!(f, "meet the runtime: {point:?}"),
+            Step::BecomeRoot { setgroups } => write!(f, "become 0:0 (setgroups {setgroups})"),
+            Step::Guard => f.write_str("guard: die with the runtime, undumpable"),
+            Step::Unshare(bits) => write!(f, "unshare {}", flags(*bits)),
+            Step::Setns(id, kind) => write!(f, "setns {} {id}", kind.name()),
+            Step::Setsid => f.write_str("setsid"),
+            Step::SessionKeyring(name) => write!(f, "session keyring {name:?}"),
+            Step::LoopbackUp => f.write_str("loopback up"),
+            Step::Hostname(name) => write!(f, "sethostname {name:?}"),
+            Step::Domainname(name) => write!(f, "setdomainname {name:?}"),
+            Step::IsolateMounts(bits) => write!(f, "propagation of all mounts {bits:#x}"),
+            Step::OpenTree(id) => write!(f, "open {id}"),
+            Step::AttachRoot { tree, at, .. } => write!(f, "attach root {tree} at {at:?}"),
+            Step::OpenRoot(at) => write!(f, "open root {at:?}"),
+            Step::Mount { at, source, point, links, propagation } => {
+                write!(f, "mount {at} ({links:?}): ")?;
+                mount(f, source, *point)?;
+                propagation.iter().try_for_each(|bits| write!(f, " propagation {bits:#x}"))
+            }
+            Step::SetAttr { at, attr, deep, propagation } => {
+                write!(f, "set {at}{}", attrs(*attr, *deep))?;
+                propagation.iter().try_for_each(|bits| write!(f, " propagation {bits:#x}"))
+            }
+            Step::Remount { at, flags, data } => write!(f, "remount {at} flags {flags:#x} {data:?}"),
+            Step::CopySymlink { source, at } => write!(f, "copy symlink {source:?} to {at}"),
+            Step::Device { at, mode, number: (major, minor), uid, gid } => {
+                write!(f, "mknod {at} {mode:o} {major}:{minor} owner {uid}:{gid}")
+            }
+            Step::Symlink { target, at } => write!(f, "symlink {at} -> {}", show(target)),
+            Step::Mask { at, .. } => write!(f, "mask {at}"),
+            Step::ReadOnly(at) => write!(f, "read-only {at}"),
+            Step::Sysctl { path, value } => write!(f, "sysctl {} = {value:?}", show(path)),
+            Step::Hook(hook) => write!(f, "hook {:?}", hook.path),
+            Step::PivotRoot => f.write_str("pivot_root"),
+            Step::MoveRoot => f.write_str("move root, chroot"),
+            Step::Chroot => f.write_str("chroot"),
+            Step::RootPropagation(bits) => write!(f, "propagation of / {bits:#x}"),
+            Step::RootReadonly => f.write_str("root read-only"),
+            Step::Personality(persona) => write!(f, "personality {persona:#x}"),
+            Step::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Step::NoNewPrivileges => f.write_str("no_new_privs"),
+            Step::Bounding(keep) => write!(f, "bounding set {keep:#x}"),
+            Step::User { uid, gid, groups, .. } => write!(f, "become {uid}:{gid} groups {groups:?}"),
+            Step::Capabilities { effective, permitted, inheritable, ambient } => write!(
+                f,
+                "capabilities effective {effective:#x} permitted {permitted:#x} \
+                 inheritable {inheritable:#x} ambient {ambient:#x}"
+            ),
+            Step::Chdir { path, again } => write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" }),
+            Step::Home(uid) => write!(f, "HOME of uid {uid}"),
+            Step::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
+            Step::Gate => f.write_str("wait for start"),
+            Step::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
+            Step::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
+        }
+    }
+}
