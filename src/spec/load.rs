@@ -1,0 +1,255 @@
+//! Reads config.json: bounded, with the JSON path, line and column of what does not fit the types
+//! (config.md, Specification version to Annotations). Judges no value but the version.
+
+use super::version;
+use crate::error::{Error, Result};
+use oci_spec::runtime::Spec;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The largest config.json that is read, in bytes. Real ones have some 10 KiB, with a seccomp filter 100.
+pub(crate) const LIMIT: u64 = 8 << 20;
+
+/// Reads a config from this file: a regular file, a pipe, a terminal.
+///
+/// # Errors
+/// The file cannot be read, is larger than [`LIMIT`], is not JSON (line and column), does not fit the types of the
+/// runtime-spec (JSON path, line and column), or is written for another version of it.
+pub(crate) fn load(path: &Path) -> Result<Spec> {
+    let text = read(path)?;
+    parse(&text, path)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |call: &str, error: &io::Error| match error.raw_os_error() {
+        Some(errno) => Error::call(format!("{call}({path:?})"), errno),
+        None => Error::new(error.to_string()).at(format_args!("{path:?}")),
+    };
+    let file = File::open(path).map_err(|error| {
+        failed("open", &error)
+            .hint("--bundle names the directory with config.json, --config another file in it")
+    })?;
+    let mut text = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut text).map_err(|error| failed("read", &error))?;
+    if text.len() as u64 > LIMIT {
+        let reason = format!("larger than {} MiB, the limit for a config", LIMIT >> 20);
+        return Err(Error::new(reason).at(format_args!("{path:?}")));
+    }
+    Ok(text)
+}
+
+fn parse(text: &[u8], path: &Path) -> Result<Spec> {
+    // serde would take an array for a struct, field by field.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::new("a config is an object, this is an array").at(format_args!("{path:?}")));
+    }
+    let spec: Spec =
+        decode(text).or_else(|fault| read_without_user(text, &fault).ok_or(fault)).map_err(|fault| {
+            // Another version of the spec may well have other types; then that is the news.
+            other_version(text).unwrap_or_else(|| explain(&fault, path))
+        })?;
+    version::check(spec.version())?;
+    Ok(spec)
+}
+
+/// What serde found, and where.
+struct Fault {
+    /// The JSON path, `.` for the document itself.
+    field: String,
+    error: serde_json::Error,
+}
+
+fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|fault| Fault { field: fault.path().to_string(), error: fault.into_inner() })?;
+    json.end().map_err(|error| Fault { field: ".".to_owned(), error })?;
+    Ok(value)
+}
+
+/// `process.user` may be absent: uid and gid are then 0, as in the spec's own bindings; oci-spec insists on it.
+fn read_without_user(text: &[u8], fault: &Fault) -> Option<Spec> {
+    if fault.field != "process" || !fault.error.to_string().starts_with("missing field `user`") {
+        return None;
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    value.get_mut("process")?.as_object_mut()?.insert("user".to_owned(), serde_json::json!({}));
+    serde_json::from_value(value).ok()
+}
+
+fn other_version(text: &[u8]) -> Option<Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        oci_version: String,
+    }
+    let Version { oci_version } = serde_json::from_slice(text).ok()?;
+    version::check(&oci_version).err()
+}
+
+fn explain(fault: &Fault, path: &Path) -> Error {
+    let Fault { field, error } = fault;
+    match error.classify() {
+        Category::Data if field == "." => Error::new(error.to_string()).at(format_args!("{path:?}")),
+        Category::Data => match unknown_capability(field, error) {
+            Some(name) => {
+                let place = format!("at line {} column {}", error.line(), error.column());
+                Error::new(format!("unknown capability {place}")).at(format_args!("{field} {name:?}"))
+            }
+            None => Error::new(error.to_string()).at(field),
+        },
+        Category::Io | Category::Syntax | Category::Eof => {
+            Error::new(format!("not valid JSON: {error}")).at(format_args!("{path:?}"))
+        }
+    }
+}
+
+/// The name in oci-spec's `no variant for CAP_FOO (converted to FOO)`.
+fn unknown_capability(field: &str, error: &serde_json::Error) -> Option<String> {
+    field.strip_prefix("process.capabilities.")?;
+    let text = error.to_string();
+    let (name, _) = text.strip_prefix("no variant for ")?.split_once(" (converted to ")?;
+    Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(text.as_bytes(), Path::new("/b/config.json")).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn names_file_line_and_column_of_broken_json() {
+        let cases = [
+            ("", r#""/b/config.json": not valid JSON: EOF while parsing a value at line 1 column 0"#),
+            ("{\n  \"root\": }", r#""/b/config.json": not valid JSON: expected value at line 2 column 11"#),
+            (
+                "{\"ociVersion\":\"1.0.0\"} x",
+                r#""/b/config.json": not valid JSON: trailing characters at line 1 column 24"#,
+            ),
+            (
+                "{\"ociVersion\":\"1.0.0\",}",
+                r#""/b/config.json": not valid JSON: trailing comma at line 1 column 23"#,
+            ),
+            ("[]", r#""/b/config.json": a config is an object, this is an array"#),
+            ("null", r#""/b/config.json": invalid type: null, expected struct Spec at line 1 column 4"#),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(refused(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_bytes_that_are_not_unicode() {
+        let error =
+            parse(b"{\"ociVersion\":\"1.0.0\",\"hostname\":\"\xff\"}", Path::new("/c")).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            r#""/c": not valid JSON: invalid unicode code point at line 1 column 35"#
+        );
+    }
+
+    #[test]
+    fn names_the_json_path_of_a_wrong_type() {
+        let cases = [
+            (r#""hostname":7"#, "hostname: invalid type: integer `7`, expected a string at line 1 column 34"),
+            (
+                r#""linux":{"resources":{"pids":{"limit":"many"}}}"#,
+                "linux.resources.pids.limit: invalid type: string \"many\", expected i64 at line 1 column 66",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{"uid":-1}}"#,
+                "process.user.uid: invalid value: integer `-1`, expected u32 at line 1 column 59",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{"uid":1.5}}"#,
+                "process.user.uid: invalid type: floating point `1.5`, expected u32 at line 1 column 60",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{"gid":4294967296}}"#,
+                "process.user.gid: invalid value: integer `4294967296`, expected u32 at line 1 column 67",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{"uid":"0"}}"#,
+                "process.user.uid: invalid type: string \"0\", expected u32 at line 1 column 60",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{},"rlimits":[{"type":"RLIMIT_CPU","soft":18446744073709551616}]}"#,
+                "process.rlimits[0].soft: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column 112",
+            ),
+            (
+                r#""process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_KILL","CAP_FOO"]}}"#,
+                "process.capabilities.bounding[1] \"CAP_FOO\": unknown capability at line 1 column 102",
+            ),
+            (
+                r#""mounts":[{"destination":"/a","options":["ro",3]}]"#,
+                "mounts[0].options[1]: invalid type: integer `3`, expected a string at line 1 column 69",
+            ),
+            (r#""mounts":[{"source":"/a"}]"#, "mounts[0]: missing field `destination` at line 1 column 47"),
+            (
+                r#""root":{"path":"a"},"root":{"path":"b"}"#,
+                "\"/b/config.json\": duplicate field `root` at line 1 column 48",
+            ),
+        ];
+        for (members, expected) in cases {
+            let text = refused(&format!(r#"{{"ociVersion":"1.0.2",{members}}}"#));
+            assert_eq!(text, expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn names_the_values_of_an_unknown_word() {
+        let text =
+            refused(r#"{"ociVersion":"1.0.2","linux":{"namespaces":[{"type":"pid"},{"type":"net"}]}}"#);
+        assert!(
+            text.starts_with("linux.namespaces[1].type: unknown variant `net`, expected one of `mount`"),
+            "{text}"
+        );
+        let text = refused(r#"{"ociVersion":"1.0.2","linux":{"personality":{"domain":"BSD"}}}"#);
+        assert!(text.starts_with("linux.personality.domain: unknown variant `BSD`"), "{text}");
+        let text = refused(
+            r#"{"ociVersion":"1.0.2","process":{"cwd":"/","user":{},"rlimits":[{"type":"RLIMIT_X","soft":1,"hard":1}]}}"#,
+        );
+        assert!(text.starts_with("process.rlimits[0].type: unknown variant `RLIMIT_X`"), "{text}");
+    }
+
+    #[test]
+    fn another_version_is_the_news_even_with_other_types() {
+        assert!(refused(r#"{"ociVersion":"2.0.0","hostname":{}}"#).starts_with("ociVersion \"2.0.0\": "));
+        assert!(refused(r#"{"hostname":"x"}"#).starts_with("ociVersion: missing"));
+    }
+
+    #[test]
+    fn a_process_without_user_is_root() {
+        let text = br#"{"ociVersion":"1.0.2","process":{"cwd":"/","args":["sh"]}}"#;
+        let spec = parse(text, Path::new("/c")).expect("valid");
+        assert_eq!(
+            spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid())),
+            Some((0, 0))
+        );
+    }
+
+    #[test]
+    fn ignores_unknown_properties() {
+        let text = br#"{"ociVersion":"1.3.0","future":{"a":[1]},"linux":{"more":1}}"#;
+        assert!(parse(text, Path::new("/c")).is_ok());
+    }
+
+    #[test]
+    fn reads_no_more_than_the_limit() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config.json");
+        let error = load(&path).expect_err("missing").to_string();
+        assert!(error.starts_with(&format!("open({path:?}): ENOENT: no such file or directory")), "{error}");
+        std::fs::write(&path, vec![b' '; LIMIT as usize + 1]).expect("written");
+        let error = load(&path).expect_err("too large").to_string();
+        assert_eq!(error, format!("{path:?}: larger than 8 MiB, the limit for a config"));
+        let error = load(folder.path()).expect_err("a directory").to_string();
+        assert_eq!(error, format!("read({:?}): EISDIR: is a directory", folder.path()));
+    }
+}
