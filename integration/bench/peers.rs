@@ -14,6 +14,8 @@ use crate::programs::FLOOR;
 
 /// The version of youki that is compared.
 const YOUKI: &str = "0.7.0";
+/// The bundle's process without any container: what every run pays for it.
+const BARE: &str = "no container";
 /// Where Rust puts what is built for this target.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How long mmdebstrap and cargo install may take, in seconds.
@@ -34,11 +36,14 @@ pub(crate) struct Peer {
 impl Peer {
     fn new(name: &'static str, program: &str, obtained: Result<()>) -> Self {
         let problem = obtained.err().map(|error| format!("{error:#}"));
-        Peer { name, program: program.to_owned(), version: String::new(), problem }
+        Peer { name, program: program.to_owned(), version: "–".into(), problem }
     }
 
     /// The command line of one run of the bundle, in the arena.
     pub(crate) fn run_command(&self, id: &str) -> Vec<String> {
+        if self.name == BARE {
+            return vec![self.program.clone()];
+        }
         if self.name == "floor" {
             let words = [FLOOR, &format!("{BUNDLE}/rootfs"), &format!("/sys/fs/cgroup/{id}")];
             return words.map(str::to_owned).to_vec();
@@ -47,11 +52,16 @@ impl Peer {
         [&self.program, "--root", &state, "run", "--bundle", BUNDLE, id].map(str::to_owned).to_vec()
     }
 
-    /// The command line that removes what a failed run left; none for the floor, which keeps no state.
+    /// The command line that removes what a failed run left; none for our own, which keep no state.
     pub(crate) fn delete_command(&self, id: &str) -> Option<Vec<String>> {
         let state = self.state_root();
         let words = [&self.program, "--root", &state, "delete", "--force", id].map(str::to_owned);
-        (self.name != "floor").then(|| words.to_vec())
+        (!self.is_reference()).then(|| words.to_vec())
+    }
+
+    /// The floor and the bare process are measures, not runtimes.
+    fn is_reference(&self) -> bool {
+        self.name == "floor" || self.name == BARE
     }
 
     fn state_root(&self) -> String {
@@ -60,11 +70,7 @@ impl Peer {
 
     /// Fills in the version; a runtime that cannot even say it cannot be measured.
     pub(crate) fn ask_version(&mut self) {
-        if self.problem.is_some() {
-            return;
-        }
-        if self.name == "floor" {
-            self.version = "own, C".into();
+        if self.problem.is_some() || self.is_reference() {
             return;
         }
         match output(Command::new(&self.program).arg("--version")) {
@@ -121,6 +127,7 @@ pub(crate) fn gather(folder: &Path, root: &Path) -> Vec<Peer> {
     }
     peers.push(Peer::new("youki", "/usr/bin/youki", youki(folder, root)));
     peers.push(Peer::new("floor", FLOOR, Ok(())));
+    peers.push(Peer::new(BARE, &format!("{BUNDLE}/rootfs/bin/true"), Ok(())));
     peers
 }
 
