@@ -8,6 +8,9 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 CARGO   ?= cargo
 
+# What --version calls the commit.
+export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 2>/dev/null),unknown)
+
 # What a target needs beyond git, the Rust toolchain, gcc and make. scripts/need installs what is missing.
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
