@@ -519,7 +519,7 @@ fn up(mut path: Vec<String>) -> Vec<String> {
 /// Tells each token which modules of its file it stands in, and whether that is behind `#[cfg(test)]`.
 fn mark_modules(tokens: &mut [Token]) {
     let mut open: Vec<(usize, bool, Option<String>)> = Vec::new();
-    let mut depth = 0;
+    let mut depth = 0_usize;
     for at in 0..tokens.len() {
         let before = |n: usize| at.checked_sub(n).map_or("", |i| tokens[i].text.as_str());
         let opens = tokens[at].is("mod") && tokens.get(at + 2).is_some_and(|t| t.is("{"));
@@ -530,7 +530,7 @@ fn mark_modules(tokens: &mut [Token]) {
         if tokens[at].is("{") {
             depth += 1;
         } else if tokens[at].is("}") {
-            depth -= 1;
+            depth = depth.saturating_sub(1);
         }
         tokens[at].in_tests = open.iter().any(|m| m.1);
         tokens[at].inside = open.iter().filter_map(|m| m.2.clone()).collect();
