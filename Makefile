@@ -1,0 +1,72 @@
+# onggi. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: build demo test install static lint bench clean help
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CARGO   ?= cargo
+
+# What --version calls the commit.
+export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 2>/dev/null),unknown)
+
+# What a target needs beyond git, the Rust toolchain, gcc and make. scripts/need installs what is missing.
+NEED_BUILD := libseccomp-dev libc6-dev pkg-config
+NEED_DEMO  := $(NEED_BUILD) busybox-static
+NEED_TEST  := $(NEED_DEMO) file strace uidmap util-linux
+NEED_BENCH := $(NEED_DEMO) mmdebstrap strace util-linux
+
+# The static build has a target folder of its own, so that it and the dynamic one do not evict each other. --target
+# keeps the flag away from build scripts and proc macros, which must stay dynamic.
+ONGGI_STATIC := target/static/onggi
+STATIC = TRIPLE=$$(rustc -vV | sed -n 's/^host: //p'); \
+	ARCHIVE=$$(gcc -print-file-name=libseccomp.a); \
+	LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$$(dirname "$$(realpath "$$ARCHIVE")") \
+	RUSTFLAGS='-C target-feature=+crt-static' \
+	$(CARGO) build --locked --release --bin onggi --target "$$TRIPLE" --target-dir target/static; \
+	ln -f "target/static/$$TRIPLE/release/onggi" $(ONGGI_STATIC)
+
+build: ## build the release binary, dynamically linked: target/release/onggi
+	@scripts/need $(NEED_BUILD)
+	$(CARGO) build --locked --release --bin onggi
+
+demo: ## install what is missing, build, run one container that shows what it sees (root)
+	@scripts/need $(NEED_DEMO)
+	@$(STATIC)
+	@scripts/demo $(ONGGI_STATIC)
+
+test: ## install what is missing, run every test (root)
+	@scripts/need $(NEED_TEST)
+	@$(STATIC)
+	@mkdir -p target && rm -f target/test.log
+	@for suite in --lib '--test architecture' '--test integration' '--test runtime-tools'; do \
+		echo "== cargo test $$suite"; \
+		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log; \
+	done
+	@awk '/^test result: / { for (i = 4; i < NF; i++) n[$$(i + 1)] += $$i } \
+		END { printf "make test: all passed: %d tests, %d skipped\n", n["passed;"], n["ignored;"] }' target/test.log
+
+install: build ## install the release binary to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local)
+	install -D -m 0755 target/release/onggi $(DESTDIR)$(PREFIX)/sbin/onggi
+
+static: ## build one static binary, libseccomp included: target/static/onggi
+	@scripts/need $(NEED_BUILD)
+	@$(STATIC)
+	@echo $(ONGGI_STATIC)
+
+lint: ## rustfmt and clippy, warnings denied
+	@scripts/need $(NEED_BUILD)
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+bench: ## compare with runc, crun, youki and the kernel's floor (root)
+	@scripts/need $(NEED_BENCH)
+	@$(STATIC)
+	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --bench peers
+
+clean: ## remove what was built
+	$(CARGO) clean
+
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
