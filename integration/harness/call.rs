@@ -133,6 +133,16 @@ impl Running {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// The files that its standard output and standard error go to.
+    pub(crate) fn files(&self) -> (PathBuf, PathBuf) {
+        (self.stdout.clone(), self.stderr.clone())
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// What was written to its standard output so far.
     pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stdout).unwrap()).into_owned()

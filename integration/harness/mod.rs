@@ -18,4 +18,4 @@ pub(crate) use layout::Layout;
 pub(crate) use needs::Need;
 pub(crate) use processes::{is_alive, reap_orphans, start_time, status_field};
 pub(crate) use sandbox::{Sandbox, until};
-pub(crate) use world::main;
+pub(crate) use world::{binary, main};

@@ -204,11 +204,14 @@ impl Sandbox {
 
     /// A call with exactly these arguments.
     pub(crate) fn bare(&self, args: &[&str]) -> Call {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let output = self.dir.join("calls").join(format!("{number:05}"));
         let program = binary().into_os_string();
         let words = std::iter::once(program).chain(args.iter().map(Into::into));
-        Call::new(words, &output).env("ONGGI_TEST", &self.token)
+        Call::new(words, &self.next_output()).env("ONGGI_TEST", &self.token)
+    }
+
+    fn next_output(&self) -> PathBuf {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.dir.join("calls").join(format!("{number:05}"))
     }
 
     /// A call with this test's `--root` in front of the arguments.
@@ -216,6 +219,11 @@ impl Sandbox {
         let root = self.path("state");
         let all: Vec<&str> = ["--root", &root].into_iter().chain(args.iter().copied()).collect();
         self.bare(&all)
+    }
+
+    /// A call of another program than the runtime.
+    pub(crate) fn tool_call(&self, words: &[&str]) -> Call {
+        Call::new(words, &self.next_output()).env("ONGGI_TEST", &self.token)
     }
 
     /// `create` or `run` of the usual container with more options, the configuration written.
