@@ -12,10 +12,13 @@
 #[macro_use]
 mod harness;
 
+mod cli;
+mod errors;
 mod lifecycle;
+mod mounts;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[("lifecycle", lifecycle::CASES)])
+    harness::main(&[("cli", cli::CASES), ("errors", errors::CASES), ("lifecycle", lifecycle::CASES)])
 }

@@ -27,6 +27,11 @@ pub(crate) enum Need {
 impl Need {
     /// A hard limit may be raised, an OOM score lowered.
     pub(crate) const SYS_RESOURCE: Need = Need::Capability(24, "CAP_SYS_RESOURCE");
+
+    /// Whether this machine has it.
+    pub(crate) fn is_met(self, layout: Layout) -> bool {
+        lacking(self, layout).is_none()
+    }
 }
 
 /// What any test needs; the reason why none can run.

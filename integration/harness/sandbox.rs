@@ -113,7 +113,7 @@ impl Sandbox {
         let (parent, last) = pointer.rsplit_once('/').unwrap();
         let parent = self.config.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent} in the config"));
         match parent {
-            Value::Array(list) if last == "-" => list.push(value),
+            Value::Array(list) if last == "-" || last == list.len().to_string() => list.push(value),
             Value::Array(list) => list[last.parse::<usize>().unwrap()] = value,
             parent => parent[last] = value,
         }

@@ -117,6 +117,9 @@ impl Traces {
             names.sort();
             names
         };
+        let empty = |dir: &str| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let mut run = names("/run");
+        run.retain(|name| name != "/run/onggi" || !empty(name));
         let mut descriptors = names("/proc/self/fd");
         descriptors.retain(|name| fs::read_link(name).is_ok());
         let mut hasher = DefaultHasher::new();
@@ -124,7 +127,7 @@ impl Traces {
         Traces {
             mounts: table.lines().map(str::to_owned).collect(),
             descriptors,
-            run: names("/run"),
+            run,
             hostname: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
             binary: hasher.finish(),
         }
