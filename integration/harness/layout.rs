@@ -1,0 +1,111 @@
+//! The two cgroup layouts a test runs on, and where the files of a cgroup are in each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Which cgroup layout this run of the tests is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Layout {
+    /// The host's own hierarchies, pure v1 or hybrid.
+    V1,
+    /// One cgroup2 mount at /sys/fs/cgroup.
+    V2,
+}
+
+/// One mounted cgroup hierarchy.
+#[derive(Clone, Debug)]
+pub(crate) struct Hierarchy {
+    /// Controllers of a v1 hierarchy (or `name=…`); empty for cgroup2.
+    pub(crate) controllers: Vec<String>,
+    /// Where it is mounted.
+    pub(crate) mount: PathBuf,
+}
+
+impl Layout {
+    /// The prefix of the tests' names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Layout::V1 => "v1",
+            Layout::V2 => "v2",
+        }
+    }
+
+    /// The layout of that name.
+    pub(crate) fn named(name: &str) -> Option<Layout> {
+        [Layout::V1, Layout::V2].into_iter().find(|layout| layout.name() == name)
+    }
+
+    /// Moves this process into a mount namespace of its own with this layout and an empty /run. Mounts in it are
+    /// shared, as on a machine with systemd: a runtime that forgets to make its own private shows up at once.
+    ///
+    /// Must be called before the first thread is started. The error says why the layout is not to be had here.
+    pub(crate) fn enter(self) -> Result<(), String> {
+        let none: Option<&str> = None;
+        let step = |what: &str, result: nix::Result<()>| result.map_err(|errno| format!("{what}: {errno}"));
+        step("unshare(CLONE_NEWNS)", unshare(CloneFlags::CLONE_NEWNS))?;
+        step("private mounts", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))?;
+        let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        step("tmpfs on /run", mount(Some("tmpfs"), "/run", Some("tmpfs"), quiet, Some("mode=755")))?;
+        if self == Layout::V2 {
+            let quiet = quiet | MsFlags::MS_NOEXEC;
+            let done = mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), quiet, none);
+            step("cgroup2 on /sys/fs/cgroup", done)?;
+        }
+        step("shared mounts", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none))?;
+        let v1 = self.hierarchies().iter().any(|hierarchy| !hierarchy.controllers.is_empty());
+        if self == Layout::V1 && !v1 { Err("this machine has no cgroup v1".into()) } else { Ok(()) }
+    }
+
+    /// The hierarchies of this layout, as this process sees them mounted.
+    pub(crate) fn hierarchies(self) -> Vec<Hierarchy> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mut all: Vec<Hierarchy> = table.lines().filter_map(hierarchy).collect();
+        if self == Layout::V2 {
+            all.retain(|hierarchy| hierarchy.mount == Path::new("/sys/fs/cgroup"));
+        }
+        all
+    }
+
+    /// The directory of the cgroup `path` (absolute within the hierarchy) in the hierarchy of `controller`;
+    /// none if the controller is not there.
+    pub(crate) fn cgroup(self, controller: &str, path: &str) -> Option<PathBuf> {
+        let below = path.trim_start_matches('/');
+        self.hierarchies().into_iter().find(|it| it.carries(controller)).map(|it| it.mount.join(below))
+    }
+}
+
+impl Hierarchy {
+    fn carries(&self, controller: &str) -> bool {
+        if !self.controllers.is_empty() {
+            return self.controllers.iter().any(|name| name == controller);
+        }
+        // The core's own files: every cgroup of v2 has them. Devices are eBPF there, no controller.
+        if ["cgroup", "devices", "freezer"].contains(&controller) {
+            return true;
+        }
+        let listed = fs::read_to_string(self.mount.join("cgroup.controllers")).unwrap_or_default();
+        listed.split_whitespace().any(|name| name == controller)
+    }
+}
+
+/// The hierarchy that a line of mountinfo describes, if it does.
+fn hierarchy(line: &str) -> Option<Hierarchy> {
+    let (left, right) = line.split_once(" - ")?;
+    let mount = PathBuf::from(left.split(' ').nth(4)?);
+    let mut right = right.split(' ');
+    let kind = right.next()?;
+    let super_options = right.nth(1)?;
+    match kind {
+        "cgroup2" => Some(Hierarchy { controllers: Vec::new(), mount }),
+        "cgroup" => {
+            let skip = ["rw", "ro", "xattr", "clone_children", "noprefix"];
+            let names =
+                super_options.split(',').filter(|name| !skip.contains(name) && !name.contains("agent"));
+            Some(Hierarchy { controllers: names.map(str::to_owned).collect(), mount })
+        }
+        _ => None,
+    }
+}

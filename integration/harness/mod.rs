@@ -1,0 +1,21 @@
+//! What every test stands on: the two cgroup layouts, a sandbox per test, calls with a time limit, requirements,
+//! and the search for leftovers. It never decides what is right: expectations live in the tests.
+
+#[macro_use]
+mod case;
+mod bundle;
+mod call;
+mod layout;
+mod leaks;
+mod needs;
+mod processes;
+mod sandbox;
+mod world;
+
+pub(crate) use call::{Call, Output, Running};
+pub(crate) use case::Case;
+pub(crate) use layout::Layout;
+pub(crate) use needs::Need;
+pub(crate) use processes::{is_alive, reap_orphans, start_time, status_field};
+pub(crate) use sandbox::{Sandbox, until};
+pub(crate) use world::{binary, main};

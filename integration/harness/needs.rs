@@ -1,0 +1,97 @@
+//! What a test needs of the machine, checked before it runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Layout, processes, status_field};
+
+/// One requirement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    /// Only one layout has what is tested; on the other the test does not exist.
+    Only(Layout),
+    /// A program in PATH.
+    Program(&'static str),
+    /// A cgroup controller that the layout carries.
+    Controller(&'static str),
+    /// A capability of this process: its number and name.
+    Capability(u32, &'static str),
+    /// A file of the kernel's (or the machine's).
+    File(&'static str),
+    /// A kernel at least this new, for what.
+    Kernel(u32, u32, &'static str),
+    /// User namespaces may be made.
+    UserNamespaces,
+}
+
+impl Need {
+    /// A hard limit may be raised, an OOM score lowered.
+    pub(crate) const SYS_RESOURCE: Need = Need::Capability(24, "CAP_SYS_RESOURCE");
+
+    /// Whether this machine has it.
+    pub(crate) fn is_met(self, layout: Layout) -> bool {
+        lacking(self, layout).is_none()
+    }
+}
+
+/// What any test needs; the reason why none can run.
+pub(crate) fn machine() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    if !Path::new("/bin/busybox").exists() {
+        return Some("busybox-static is not installed".into());
+    }
+    None
+}
+
+/// Whether a test with these needs exists on this layout.
+pub(crate) fn belongs(needs: &[Need], layout: Layout) -> bool {
+    needs.iter().all(|need| !matches!(need, Need::Only(only) if *only != layout))
+}
+
+/// Why a test with these needs cannot run here.
+pub(crate) fn unmet(needs: &[Need], layout: Layout) -> Option<String> {
+    needs.iter().find_map(|need| lacking(*need, layout))
+}
+
+/// A program by its PATH.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+fn lacking(need: Need, layout: Layout) -> Option<String> {
+    let unless = |met: bool, why: String| (!met).then_some(why);
+    match need {
+        Need::Only(_) => None,
+        Need::Program(name) => unless(program(name).is_some(), format!("{name} is not installed")),
+        Need::Controller(name) => {
+            let why = format!("no {name} controller in cgroup {} here", layout.name());
+            unless(layout.cgroup(name, "/").is_some(), why)
+        }
+        Need::Capability(number, name) => {
+            let mine = status_field(processes::me(), "CapEff").unwrap_or_default();
+            let mine = u64::from_str_radix(&mine, 16).unwrap_or_default();
+            unless(mine >> number & 1 == 1, format!("needs {name}"))
+        }
+        Need::File(path) => unless(Path::new(path).exists(), format!("{path} does not exist")),
+        Need::Kernel(major, minor, what) => {
+            let why = format!("{what} needs Linux {major}.{minor}");
+            unless(kernel() >= (major, minor), why)
+        }
+        Need::UserNamespaces => {
+            let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+            let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
+            unless(allowed, "user namespaces are off (sysctl user.max_user_namespaces)".into())
+        }
+    }
+}
+
+/// The running kernel's major and minor number.
+fn kernel() -> (u32, u32) {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers =
+        text.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

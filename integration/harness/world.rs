@@ -1,0 +1,159 @@
+//! The run as a whole: this program runs itself once per layout, each a process in a world of its own, and adds up
+//! what they say.
+
+use std::cell::RefCell;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use super::{Case, Layout, Sandbox, needs, processes};
+
+/// Tells the copy of this program which layout it is to run.
+const LAYOUT: &str = "ONGGI_TEST_LAYOUT";
+
+/// The whole program: `groups` are the files of tests with their names.
+pub(crate) fn main(groups: &[(&'static str, &'static [Case])]) -> ExitCode {
+    let args = Arguments::from_args();
+    match std::env::var(LAYOUT).ok().and_then(|name| Layout::named(&name)) {
+        Some(layout) => run_layout(layout, groups, &args),
+        None => run_both(),
+    }
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("ONGGI_BIN").map_or_else(|| env!("CARGO_BIN_EXE_onggi").into(), PathBuf::from)
+}
+
+fn run_both() -> ExitCode {
+    let mut good = true;
+    for layout in [Layout::V1, Layout::V2] {
+        let mut copy = Command::new(std::env::current_exe().unwrap());
+        let status = copy.args(std::env::args_os().skip(1)).env(LAYOUT, layout.name()).status().unwrap();
+        good &= status.success();
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_layout(layout: Layout, groups: &[(&'static str, &'static [Case])], args: &Arguments) -> ExitCode {
+    let lacking = needs::machine().or_else(|| layout.enter().err());
+    let before = Traces::take();
+    processes::adopt_orphans();
+    remember_panics();
+    let mut trials = Vec::new();
+    for (group, cases) in groups {
+        for case in cases.iter().filter(|case| needs::belongs(case.needs, layout)) {
+            let name = format!("{}::{group}::{}", layout.name(), case.name);
+            let unmet = lacking.clone().or_else(|| needs::unmet(case.needs, layout));
+            let ignored = unmet.is_some();
+            let kind = unmet.as_ref().map_or_else(String::new, |why| format!("skipped: {why}"));
+            let trial =
+                Trial::test(name, move || unmet.map_or_else(|| attempt(case, layout), |why| Err(why.into())));
+            trials.push(trial.with_kind(kind).with_ignored_flag(ignored));
+        }
+    }
+    let conclusion = libtest_mimic::run(args, trials);
+    let left = if args.list { Vec::new() } else { before.compare(&Traces::take()) };
+    for line in &left {
+        println!("left behind by {}: {line}", layout.name());
+    }
+    if conclusion.has_failed() || !left.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs one test in a sandbox, then looks for leftovers; the first failure is the one reported.
+fn attempt(case: &Case, layout: Layout) -> Result<(), Failed> {
+    let mut sandbox = Sandbox::new(layout);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| (case.body)(&mut sandbox)));
+    let left = panic::catch_unwind(AssertUnwindSafe(|| sandbox.close()));
+    if outcome.is_err() {
+        return Err(last_panic().into());
+    }
+    match left {
+        Err(_) => Err(format!("at the end: {}", last_panic()).into()),
+        Ok(left) if left.is_empty() => Ok(()),
+        Ok(left) => Err(format!("left behind:\n  {}", left.join("\n  ")).into()),
+    }
+}
+
+thread_local! {
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps a panic's words and place for the report instead of printing them between other tests' lines.
+fn remember_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let words = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panicked");
+        PANIC.with(|last| *last.borrow_mut() = format!("{place}: {words}"));
+    }));
+}
+
+fn last_panic() -> String {
+    PANIC.with(RefCell::take)
+}
+
+/// What the whole run must leave as it was.
+struct Traces {
+    mounts: Vec<String>,
+    descriptors: Vec<String>,
+    run: Vec<String>,
+    hostname: String,
+    binary: u64,
+}
+
+impl Traces {
+    fn take() -> Traces {
+        processes::reap_orphans();
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let names = |dir: &str| {
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            let mut names: Vec<String> = entries.map(|entry| entry.path().display().to_string()).collect();
+            names.sort();
+            names
+        };
+        let empty = |dir: &str| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let mut run = names("/run");
+        run.retain(|name| name != "/run/onggi" || !empty(name));
+        let mut descriptors = names("/proc/self/fd");
+        descriptors.retain(|name| fs::read_link(name).is_ok());
+        let mut hasher = DefaultHasher::new();
+        fs::read(binary()).unwrap_or_default().hash(&mut hasher);
+        Traces {
+            mounts: table.lines().map(str::to_owned).collect(),
+            descriptors,
+            run,
+            hostname: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+            binary: hasher.finish(),
+        }
+    }
+
+    /// What differs afterwards, one line each.
+    fn compare(&self, after: &Traces) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut new = |what: &str, before: &[String], after: &[String]| {
+            left.extend(after.iter().filter(|it| !before.contains(it)).map(|it| format!("{what} {it}")));
+            left.extend(
+                before.iter().filter(|it| !after.contains(it)).map(|it| format!("{what} gone: {it}")),
+            );
+        };
+        new("mount", &self.mounts, &after.mounts);
+        new("descriptor", &self.descriptors, &after.descriptors);
+        new("file", &self.run, &after.run);
+        left.extend(
+            processes::children().into_iter().map(|(pid, state)| format!("child process {pid} ({state})")),
+        );
+        if self.hostname != after.hostname {
+            left.push(format!("hostname {}", after.hostname));
+        }
+        if self.binary != after.binary {
+            left.push("another binary: its hash changed".into());
+        }
+        left
+    }
+}
