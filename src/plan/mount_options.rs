@@ -102,7 +102,7 @@ pub(crate) enum Idmapped {
     Recursive,
 }
 
-// linux/mount.h; the same on every architecture. spelled out: libc has them for some targets only.
+// linux/mount.h, the same on every architecture; libc has not all of them for every target.
 /// MOUNT_ATTR__ATIME, the mask of the access time modes.
 const ATTR_ATIME: u64 = 0x70;
 /// MOUNT_ATTR_NOATIME
@@ -527,7 +527,8 @@ mod tests {
 
     #[test]
     fn what_is_unknown_belongs_to_the_file_system() {
-        let cases: &[(&[&str], &[(&str, Option<&str>)])] = &[
+        type Case<'a> = (&'a [&'a str], &'a [(&'a str, Option<&'a str>)]);
+        let cases: &[Case<'_>] = &[
             (&["mode=755", "size=65536k"], &[("mode", Some("755")), ("size", Some("65536k"))]),
             (&["mode=755,size=65536k,nosuid"], &[("mode", Some("755")), ("size", Some("65536k"))]),
             (&["newinstance", "gid=5"], &[("newinstance", None), ("gid", Some("5"))]),
