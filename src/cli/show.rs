@@ -56,7 +56,7 @@ pub(crate) fn list(settings: &Settings, words: Words) -> Result<u8> {
             state.status.to_string(),
             bundle,
             state.created.clone(),
-            state.owner.clone(),
+            state.owner.clone().unwrap_or_default(),
         ]
     };
     output::print(&table(states.iter().map(row)))

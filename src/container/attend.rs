@@ -22,19 +22,16 @@ pub(super) fn until_created(
     plan: &Plan,
     newborn: &Newborn,
     link: &Link,
-    cgroup: Option<&mut Cgroup>,
+    cgroup: &Cgroup<'_>,
     progress: &Shared,
 ) -> Result<()> {
-    let mut cgroup = cgroup;
     loop {
         match link.hear()? {
             Heard::At(Point::Born) => {
                 if let Some(maps) = &plan.maps {
                     maps::give(newborn.pid, maps)?;
                 }
-                if let Some(cgroup) = cgroup.as_deref_mut() {
-                    cgroup.attach(newborn.pid)?;
-                }
+                cgroup.attach(newborn.pid, true)?;
             }
             Heard::At(Point::Mounted) => {
                 for hook in &plan.hooks {

@@ -6,7 +6,7 @@
 use super::attend;
 use super::store::{Claim, ContainerId, Locked, Saved};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
-use crate::cgroup::Cgroup;
+use crate::cgroup::Survey;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
@@ -36,18 +36,14 @@ pub(crate) fn plan(settings: &Settings, options: &CreateOptions) -> Result<Plan>
     act().map_err(|e| e.during(format!("plan {}", options.bundle.display())))
 }
 
-/// Closes what the caller left open, from 3 on, but for what it hands over to the container: nothing of it is ours.
+/// The caller's open descriptors from 3 on are none of ours, and go no further than `--preserve-fds` says. Call it
+/// before anything is opened.
 ///
-/// # Errors
-/// A descriptor that `--preserve-fds` names is not open.
-pub(crate) fn close_inherited(preserve: u32) -> Result<()> {
-    let end = i32::try_from(preserve).ok().and_then(|count| count.checked_add(3));
-    let end = end.ok_or_else(|| Error::new(format!("{preserve} is too many")).at("--preserve-fds"))?;
-    if let Some(missing) = (3..end).find(|&fd| !process::is_open(fd)) {
-        return Err(Error::new(format!("descriptor {missing} is not open")).at("--preserve-fds"));
-    }
-    process::close_range(3, false)?;
-    process::close_range(end as u32, true)
+/// # Returns
+/// How many are open without a gap: as many can be preserved.
+pub(crate) fn mark_inherited() -> Result<u32> {
+    process::cloexec_from(3)?;
+    Ok((3..).take_while(|&fd| process::is_open(fd)).count() as u32)
 }
 
 /// Everything that is decided before anything is done.
@@ -70,8 +66,18 @@ pub(super) struct Created {
 
 impl Creation {
     /// Reads, checks, plans. `gate`: the container will wait for `start`.
-    pub(super) fn prepare(settings: &Settings, id: &str, options: &CreateOptions, gate: bool) -> Result<Self> {
+    pub(super) fn prepare(
+        settings: &Settings,
+        id: &str,
+        options: &CreateOptions,
+        gate: bool,
+    ) -> Result<Self> {
         let id = ContainerId::new(id)?;
+        if options.preserve_fds > settings.inherited {
+            return Err(
+                Error::new(format!("descriptor {} is not open", 3 + settings.inherited)).at("--preserve-fds")
+            );
+        }
         if settings.cgroups == CgroupManager::Systemd {
             return Err(Error::new("the systemd cgroup driver is not built yet")
                 .at("--systemd-cgroup")
@@ -88,7 +94,7 @@ impl Creation {
         let warnings = spec::check(&spec)?;
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
-        let host = probe::host(!no_cgroups)?;
+        let host = probe::host()?;
         let request = Request {
             id: id.as_str(),
             bundle: &bundle,
@@ -100,7 +106,7 @@ impl Creation {
         };
         let plan = plan::plan(&spec, &host, &request)?;
         warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
-        let saved = saved(&id, &spec, &plan, bundle, config)?;
+        let saved = saved(&id, &spec, bundle, config)?;
         let console = options.console_socket.is_some();
         Ok(Creation { id, root: settings.root.clone(), plan, saved, gate, console })
     }
@@ -109,19 +115,22 @@ impl Creation {
     pub(super) fn carry_out(self, options: &CreateOptions) -> Result<Created> {
         let Creation { id, root, plan, saved, gate, console } = self;
         if console {
-            return Err(Error::new("there is no terminal to send: process.terminal is false").at("--console-socket"));
+            return Err(
+                Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
+            );
         }
-        let mut claim = Claim::new(&root, &id, saved)?;
+        let survey = Survey::of(&plan.cgroup)?;
+        let mut claim = Claim::new(&root, &id, Saved { cgroup: Some(survey.record()), ..saved })?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
-        let mut cgroup = Cgroup::create(&plan.cgroup)?;
+        let cgroup = survey.create()?;
+        cgroup.limit()?;
         let opened = handles::open(&plan.handles)?;
         let gate = gate.then(|| gate::bind(claim.dir())).transpose()?;
         let shared = Shared::new()?;
         let (link, far) = Link::pair()?;
-        let birth_fd = cgroup.as_ref().and_then(Cgroup::birth_fd);
         let preserved = (3..3 + options.preserve_fds as i32).collect();
-        let Some(newborn) = birth::be_born(&plan.birth, &opened, birth_fd, &shared)? else {
+        let Some(newborn) = birth::be_born(&plan.birth, &opened, cgroup.birth_fd(), &shared)? else {
             drop(link);
             let progress = &shared.cells()[0];
             let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
@@ -132,10 +141,8 @@ impl Creation {
         let newborn = child.get();
         let start_time = pidfd::start_time(newborn.pid)?;
         claim.update(|saved| (saved.pid, saved.start_time) = (Some(newborn.pid), start_time))?;
-        if let Some(cgroup) = &mut cgroup {
-            cgroup.load_devices()?;
-        }
-        attend::until_created(&plan, newborn, &link, cgroup.as_mut(), &shared)?;
+        cgroup.load_filter()?;
+        attend::until_created(&plan, newborn, &link, &cgroup, &shared)?;
         if let Some(adjustment) = plan.oom_score_adj {
             let text = adjustment.to_string();
             maps::put(newborn.pid, "oom_score_adj", &text).map_err(|e| e.at("process.oomScoreAdj"))?;
@@ -148,15 +155,13 @@ impl Creation {
         if let Some(path) = &options.pid_file {
             write_pid_file(path, newborn.pid)?;
         }
-        if let Some(cgroup) = cgroup {
-            cgroup.keep();
-        }
+        cgroup.keep();
         Ok(Created { plan, locked: claim.keep(), newborn: child.keep(), link })
     }
 }
 
 /// What the state says of a container that is about to exist.
-fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: PathBuf) -> Result<Saved> {
+fn saved(id: &ContainerId, spec: &Spec, bundle: PathBuf, config: PathBuf) -> Result<Saved> {
     let hooks = plan::hooks::plan(spec)?;
     let annotations = spec.annotations().iter().flatten();
     let rootfs = spec.root().as_ref().map(|root| bundle.join(root.path())).unwrap_or_default();
@@ -166,7 +171,6 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         bundle,
         config,
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        cgroup: plan.cgroup.record(),
         poststart: hooks.poststart,
         poststop: hooks.poststop,
         ..Saved::new(id)

@@ -34,8 +34,11 @@ fn open_namespace(path: &CStr, kind: Namespace, foreign: Option<&Field>) -> Resu
         let own = CString::new(format!("/proc/self/ns/{}", kind.file())).expect("no NUL in a literal");
         let (own, joined) = (fs::fstat(fs::open_host(&own, OFlags::RDONLY)?)?, fs::fstat(&fd)?);
         if (own.st_dev, own.st_ino) == (joined.st_dev, joined.st_ino) {
-            return Err(Error::new(format!("would change the host: its {} namespace is the host's", kind.name()))
-                .at(field));
+            return Err(Error::new(format!(
+                "would change the host: its {} namespace is the host's",
+                kind.name()
+            ))
+            .at(field));
         }
     }
     Ok(fd)

@@ -29,7 +29,8 @@ pub(super) fn give(pid: i32, maps: &Maps) -> Result<()> {
 
 /// Writes `/proc/PID/uid_map` or `gid_map`: the kernel takes it once, in one write.
 pub(super) fn write(pid: i32, file: &str, maps: &[IdMap]) -> Result<()> {
-    let lines: Vec<String> = maps.iter().map(|m| format!("{} {} {}\n", m.container, m.host, m.size)).collect();
+    let lines: Vec<String> =
+        maps.iter().map(|m| format!("{} {} {}\n", m.container, m.host, m.size)).collect();
     put(pid, file, &lines.concat())
 }
 
@@ -50,7 +51,9 @@ fn help(helper: &Path, pid: i32, maps: &[IdMap]) -> Result<()> {
         command.args([map.container, map.host, map.size].map(|number| number.to_string()));
     }
     command.stdin(Stdio::null()).env_clear();
-    let output = command.output().map_err(|e| Error::call(format!("execve({helper:?})"), e.raw_os_error().unwrap_or(0)))?;
+    let output = command
+        .output()
+        .map_err(|e| Error::call(format!("execve({helper:?})"), e.raw_os_error().unwrap_or(0)))?;
     if output.status.success() {
         return Ok(());
     }

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) cgroups: CgroupManager,
     /// `--rootless`: none is `auto`.
     pub(crate) rootless: Option<bool>,
+    /// How many descriptors from 3 on the caller left open: [`create::mark_inherited`].
+    pub(crate) inherited: u32,
     /// Where warnings go; the command line decides.
     pub(crate) warn: fn(&str),
 }

@@ -13,9 +13,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 
 /// Looks at the machine: a handful of system calls.
-///
-/// `cgroups`: false if no control groups are wanted at all.
-pub(crate) fn host(cgroups: bool) -> Result<Host> {
+pub(crate) fn host() -> Result<Host> {
     let permitted = process::capget()?.permitted;
     let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1;
     let helper = |name: &str| {
@@ -32,7 +30,7 @@ pub(crate) fn host(cgroups: bool) -> Result<Host> {
         permitted,
         newuidmap: helper("newuidmap"),
         newgidmap: helper("newgidmap"),
-        cgroups: if cgroups { layout()? } else { CgroupLayout::default() },
+        cgroups: layout()?,
     })
 }
 

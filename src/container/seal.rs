@@ -27,7 +27,8 @@ pub(crate) fn seal() -> Result<()> {
     }
     let view = read_only_view().or_else(|_| sealed_copy()).map_err(|e| e.at("the runtime's own binary"))?;
     let strings = |list: &mut dyn Iterator<Item = OsString>| -> Result<Vec<CString>> {
-        list.map(|text| CString::new(text.into_vec()).map_err(|_| Error::new("contains a NUL byte"))).collect()
+        list.map(|text| CString::new(text.into_vec()).map_err(|_| Error::new("contains a NUL byte")))
+            .collect()
     };
     let args = strings(&mut std::env::args_os())?;
     let env = strings(&mut std::env::vars_os().map(|(mut key, value)| {

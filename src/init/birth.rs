@@ -55,18 +55,19 @@ fn by_trampoline(
 ) -> Result<Option<Newborn>> {
     // CLONE_FILES: the newborn's pidfd lands in the runtime's own table of descriptors.
     let flags = libc::CLONE_FILES;
-    let (trampoline, pidfd) = match namespace::clone3(&Clone { flags, cgroup: None, exit_signal: libc::SIGCHLD })? {
-        Side::Child => match jump(birth, handles, cgroup, shared) {
-            Ok(true) => return Ok(None),
-            Ok(false) => process::exit_now(0),
-            Err((place, error)) => {
-                shared.cells()[PLACE].store(place, SeqCst);
-                shared.cells()[ERRNO].store(error.errno() as u32, SeqCst);
-                process::exit_now(1)
-            }
-        },
-        Side::Parent(pid, pidfd) => (pid, namespace::own(pidfd)),
-    };
+    let (trampoline, pidfd) =
+        match namespace::clone3(&Clone { flags, cgroup: None, exit_signal: libc::SIGCHLD })? {
+            Side::Child => match jump(birth, handles, cgroup, shared) {
+                Ok(true) => return Ok(None),
+                Ok(false) => process::exit_now(0),
+                Err((place, error)) => {
+                    shared.cells()[PLACE].store(place, SeqCst);
+                    shared.cells()[ERRNO].store(error.errno() as u32, SeqCst);
+                    process::exit_now(1)
+                }
+            },
+            Side::Parent(pid, pidfd) => (pid, namespace::own(pidfd)),
+        };
     nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(trampoline), None)
         .map_err(|errno| Error::call("waitpid(trampoline)", errno as i32))?;
     drop(pidfd);

@@ -4,8 +4,8 @@ use super::Init;
 use super::root::{Make, Root};
 use crate::error::{Error, Result};
 use crate::plan::step::{Inside, Links, show};
-use crate::sys::process::{self, CapabilitySets};
 use crate::sys::fs;
+use crate::sys::process::{self, CapabilitySets};
 use nix::libc;
 use rustix::fs::{FileType, OFlags};
 use std::ffi::{CStr, CString};
@@ -24,7 +24,9 @@ impl Init<'_> {
         process::undumpable()?;
         process::die_with_parent(true)?;
         // It may have died before the line above.
-        if self.link_is_closed() { process::exit_now(1) }
+        if self.link_is_closed() {
+            process::exit_now(1)
+        }
         Ok(())
     }
 
@@ -78,7 +80,8 @@ impl Init<'_> {
         if process::getcwd()?.to_bytes().starts_with(b"/") {
             return Ok(());
         }
-        Err(Error::call("getcwd", libc::ENOENT).hint("the working directory leads out of the container's root"))
+        Err(Error::call("getcwd", libc::ENOENT)
+            .hint("the working directory leads out of the container's root"))
     }
 
     /// HOME as /etc/passwd of the container says it.
@@ -98,7 +101,9 @@ impl Init<'_> {
         let mut denied = None;
         for directory in path.split(':') {
             let directory = if directory.is_empty() { "." } else { directory };
-            let Ok(candidate) = CString::new([directory.as_bytes(), b"/", name.to_bytes()].concat()) else { continue };
+            let Ok(candidate) = CString::new([directory.as_bytes(), b"/", name.to_bytes()].concat()) else {
+                continue;
+            };
             match executable(&candidate) {
                 Ok(()) => {
                     self.executable = Some(candidate);
@@ -110,7 +115,8 @@ impl Init<'_> {
         }
         let name = show(name);
         Err(denied.unwrap_or_else(|| {
-            Error::new(format!("exec: {name:?}: executable file not found in $PATH")).hint(format!("PATH={path}"))
+            Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
+                .hint(format!("PATH={path}"))
         }))
     }
 }
@@ -170,7 +176,8 @@ fn passwd() -> Option<Vec<u8>> {
     let root = fs::open_host(c"/", OFlags::PATH | OFlags::DIRECTORY).ok()?;
     let path = c"etc/passwd";
     let looked_at = fs::open_in_root(&root, path, OFlags::PATH).ok()?;
-    let regular = |fd: &std::os::fd::OwnedFd| fs::fstat(fd).is_ok_and(|s| fs::kind(&s) == FileType::RegularFile);
+    let regular =
+        |fd: &std::os::fd::OwnedFd| fs::fstat(fd).is_ok_and(|s| fs::kind(&s) == FileType::RegularFile);
     if !regular(&looked_at) {
         return None;
     }
@@ -182,11 +189,12 @@ fn passwd() -> Option<Vec<u8>> {
 fn home_of(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
     let uid = uid.to_string();
     let mut lines = passwd.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b':'));
-    lines.find_map(|mut fields| {
-        let id = fields.nth(2)?;
-        (id == uid.as_bytes()).then(|| fields.nth(2).map(<[u8]>::to_vec)).flatten()
-    })
-    .filter(|home| !home.is_empty())
+    lines
+        .find_map(|mut fields| {
+            let id = fields.nth(2)?;
+            (id == uid.as_bytes()).then(|| fields.nth(2).map(<[u8]>::to_vec)).flatten()
+        })
+        .filter(|home| !home.is_empty())
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ impl Link {
         match message {
             [AT, point] => Point::from_byte(*point).map(Heard::At).ok_or_else(garbled),
             [FAILED, rest @ ..] if rest.len() >= 8 => {
-                let number = |at: usize| i32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+                let number =
+                    |at: usize| i32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
                 let text = String::from_utf8_lossy(&rest[8..]);
                 let mut parts = text.splitn(3, '\0');
                 let parts = [(); 3].map(|()| parts.next().unwrap_or_default());

@@ -18,7 +18,7 @@ use link::Link;
 use mounts::Covers;
 use root::Root;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -66,6 +66,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         executable: None,
     };
     process::default_signals();
+    init.close_others();
     // The process's own umask would take bits from what it makes; process.user.umask comes as a step.
     process::umask(0);
     let steps = init.inherited.steps;
@@ -109,9 +110,7 @@ impl Init<'_> {
             Step::Mask { at, null } => self.mask(at, *null),
             Step::ReadOnly(at) => self.read_only(at),
             Step::Sysctl { path, value } => self.sysctl(path, value),
-            Step::Hook(hook) => {
-                hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid()))
-            }
+            Step::Hook(hook) => hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid())),
             Step::PivotRoot => self.enter_root(mount::pivot_to_working_directory),
             Step::MoveRoot => self.enter_root(mount::move_to_root),
             Step::Chroot => self.enter_root(mount::chroot_here),
@@ -139,6 +138,14 @@ impl Init<'_> {
         }
     }
 
+    /// What the runtime had open is none of ours: the state directory, the log, what its caller leaked.
+    fn close_others(&self) {
+        let inherited = &self.inherited;
+        let ours = inherited.opened.iter().flatten().chain(&inherited.gate).chain([inherited.link.fd()]);
+        let ours = ours.map(|fd| fd.as_raw_fd()).chain(inherited.preserved.iter().copied());
+        process::close_all_but(&mut ours.collect::<Vec<_>>());
+    }
+
     fn meet(&mut self, point: Point) -> Result<()> {
         if point == Point::Created {
             // From here on the closed wire tells of the runtime's death; its normal end must not kill us.
@@ -158,7 +165,8 @@ impl Init<'_> {
 
     /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.
     fn gate(&mut self) -> Result<()> {
-        let listener = self.inherited.gate.take().ok_or_else(|| Error::new("init was born without a gate"))?;
+        let listener =
+            self.inherited.gate.take().ok_or_else(|| Error::new("init was born without a gate"))?;
         loop {
             let link = Link::of(socket::accept(listener.as_fd())?);
             if link.wait_for_go().unwrap_or(false) {
@@ -198,7 +206,7 @@ impl Init<'_> {
     }
 
     fn keep_descriptors(&self, count: u32) -> Result<()> {
-        process::close_range(3 + count, false)?;
+        process::cloexec_from(3 + count)?;
         let kept = self.inherited.preserved.iter();
         kept.into_iter().try_for_each(|&fd| process::survive_execve(fd))
     }

@@ -87,7 +87,13 @@ impl Init<'_> {
         Ok(target)
     }
 
-    pub(super) fn set_attr(&mut self, at: &Inside, attr: Attr, deep: Attr, propagation: &[u64]) -> Result<()> {
+    pub(super) fn set_attr(
+        &mut self,
+        at: &Inside,
+        attr: Attr,
+        deep: Attr,
+        propagation: &[u64],
+    ) -> Result<()> {
         let target = self.root().find(&at.0)?;
         apply_attr(&target, attr, deep)?;
         propagation.iter().try_for_each(|&flags| propagate(&target, flags))
@@ -158,8 +164,9 @@ impl Init<'_> {
     }
 
     pub(super) fn copy_symlink(&mut self, source: &CStr, at: &Inside) -> Result<()> {
-        let target = fs::readlinkat(rustix::fs::CWD, source)
-            .map_err(|e| if e.errno() == libc::EINVAL { e.hint("copy-symlink needs a symbolic link") } else { e })?;
+        let target = fs::readlinkat(rustix::fs::CWD, source).map_err(|e| {
+            if e.errno() == libc::EINVAL { e.hint("copy-symlink needs a symbolic link") } else { e }
+        })?;
         self.symlink(&target, at)
     }
 
@@ -198,7 +205,7 @@ impl New<'_> {
             filesystem.set(key, value.as_deref())?;
         }
         let has_mode = self.options.iter().any(|(key, _)| key.as_c_str() == c"mode");
-        if let (c"tmpfs", Some(directory), false) = (self.fstype, covered, has_mode) {
+        if let (true, Some(directory), false) = (self.fstype == c"tmpfs", covered, has_mode) {
             let mode = fs::fstat(directory)?.st_mode & 0o7777;
             let mode = CString::new(format!("{mode:o}")).expect("digits have no NUL");
             filesystem.set(c"mode", Some(&mode))?;

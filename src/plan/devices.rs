@@ -47,7 +47,8 @@ pub(crate) fn make(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Names
         bind && Inside::new(mount.destination()).is_ok_and(|at| at.bytes() == b"dev")
     });
     let configured: Vec<Node> = configured(spec)?;
-    let defaults = DEFAULT.iter().filter(|_| !dev_is_bound).filter(|row| configured.iter().all(|n| n.path != row.0));
+    let defaults =
+        DEFAULT.iter().filter(|_| !dev_is_bound).filter(|row| configured.iter().all(|n| n.path != row.0));
     let defaults = defaults.map(|&(path, major, minor)| Node {
         field: "linux.devices".into(),
         path: path.into(),

@@ -1,7 +1,8 @@
 //! The six kinds of hooks as what will be run (config.md, POSIX-platform Hooks): argv, environment and time limit
 //! filled in, and the status that each kind reads in the container's state (runtime.md, Lifecycle). Pure.
 
-use super::step::Hook;
+use super::Plan;
+use super::step::{Hook, Step};
 use crate::error::{Error, Result};
 use oci_spec::runtime::Spec;
 
@@ -36,6 +37,13 @@ pub(crate) fn plan(spec: &Spec) -> Result<Hooks> {
         poststart: list("poststart", "running", hooks.poststart())?,
         poststop: list("poststop", "stopped", hooks.poststop())?,
     })
+}
+
+/// The hooks that init runs, as steps.
+pub(crate) fn push(plan: &mut Plan, hooks: Vec<Hook>) {
+    for hook in hooks {
+        plan.push(hook.field.clone(), Step::Hook(hook));
+    }
 }
 
 fn list(kind: &str, status: &str, hooks: &Option<Vec<oci_spec::runtime::Hook>>) -> Result<Vec<Hook>> {

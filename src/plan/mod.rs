@@ -70,38 +70,6 @@ pub(crate) struct Plan {
 }
 
 /// The id maps of a new user namespace.
-    pub(crate) maps: Option<Maps>,
-    /// process.oomScoreAdj, written by the runtime.
-    pub(crate) oom_score_adj: Option<i32>,
-    /// process.rlimits as (field, resource, soft, hard), set by the runtime, who may raise them, at `Created`.
-    pub(crate) rlimits: Vec<(Field, u32, u64, u64)>,
-    /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
-    pub(crate) hooks: Vec<Hook>,
-    /// The container's state as its own hooks read it.
-    pub(crate) state: StateText,
-    /// What init does.
-    pub(crate) init: Vec<Planned>,
-}
-
-/// How the container's process is born.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Birth {
-    /// CLONE_NEWUSER and CLONE_NEWPID: what a process cannot take by itself afterwards.
-    pub(crate) flags: i32,
-    /// Namespaces joined by a trampoline, in this order.
-    pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
-    /// A new time namespace, with these lines for timens_offsets.
-    pub(crate) time: Option<Vec<String>>,
-}
-
-impl Birth {
-    /// A process in between has to stand in namespaces that the runtime must not enter.
-    pub(crate) fn trampoline(&self) -> bool {
-        !self.joins.is_empty() || self.time.is_some()
-    }
-}
-
-/// The id maps of a new user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Maps {
     /// Lines of uid_map.
@@ -155,11 +123,17 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
         warnings: Vec::new(),
-        cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, !host.privileged)?,
+        cgroup: cgroup::plan(
+            spec.linux().as_ref(),
+            request.id,
+            &host.cgroups,
+            request.no_cgroups,
+            !host.privileged,
+        )?,
         handles: Vec::new(),
         birth: Birth::default(),
         maps: None,
-        oom_score_adj: spec.process().as_ref().and_then(|process| *process.oom_score_adj()),
+        oom_score_adj: spec.process().as_ref().and_then(|process| process.oom_score_adj()),
         rlimits: Vec::new(),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
         state: state_text(spec, request),

@@ -1,8 +1,10 @@
 //! mounts (config.md, Mounts; config-linux.md, Linux mount options): each entry becomes one step, a cgroup mount
 //! becomes what this machine's layout needs.
 
+use super::cgroup::Place;
 use super::host::Host;
-use super::mount_options::{self, IdmapOption, MountOptions};
+use super::layout::Hierarchy;
+use super::mount_options::{self, Idmapped, MountOptions};
 use super::namespaces::{Namespaces, id_maps};
 use super::rootfs::{READ_ONLY, baseline, host_path, tree};
 use super::step::{Attr, Idmap, Inside, Kind, Links, MountPoint, Namespace, Source, Step, Tree};
@@ -11,6 +13,7 @@ use crate::error::{Error, Result};
 use nix::libc;
 use oci_spec::runtime::{Mount, Spec};
 use std::ffi::CString;
+use std::path::Path;
 
 /// What may be mounted below /proc: single files that lxcfs and the engines replace (security.md, 4).
 const BELOW_PROC: [&str; 11] = [
@@ -101,7 +104,10 @@ impl Entry<'_> {
     fn refuse_over_proc(&self) -> Result<()> {
         let allowed = |path: &&str| path.as_bytes() == self.at.bytes();
         let on_proc = self.at.bytes() == b"proc"
-            && !(self.fstype() == "proc" || self.options.bind || self.fstype() == "bind" || self.options.remount);
+            && !(self.fstype() == "proc"
+                || self.options.bind
+                || self.fstype() == "bind"
+                || self.options.remount);
         if on_proc || self.below(b"proc") && !BELOW_PROC.iter().any(|path| allowed(&path)) {
             return Err(Error::new("cannot be mounted: it is inside /proc")
                 .hint("only procfs itself and single files such as /proc/meminfo may be mounted there"));
@@ -120,7 +126,11 @@ impl Entry<'_> {
             self.set_attr(o.attr)
         } else {
             let data: Vec<String> = o.data.iter().map(|(k, v)| option_text(k, v.as_deref())).collect();
-            Step::Remount { at: self.at.clone(), flags: o.ms_flags | libc::MS_REMOUNT, data: c_string(data.join(","))? }
+            Step::Remount {
+                at: self.at.clone(),
+                flags: o.ms_flags | libc::MS_REMOUNT,
+                data: c_string(data.join(","))?,
+            }
         };
         plan.push(&self.field, step);
         Ok(())
@@ -179,8 +189,8 @@ impl Entry<'_> {
         let mut uid = id_maps(self.mount.uid_mappings().as_deref());
         let mut gid = id_maps(self.mount.gid_mappings().as_deref());
         let recursive = match (self.options.idmap, uid.is_empty()) {
-            (IdmapOption::None, true) => return Ok(None),
-            (option, _) => option == IdmapOption::Recursive,
+            (Idmapped::No, true) => return Ok(None),
+            (option, _) => option == Idmapped::Recursive,
         };
         if uid.is_empty() {
             uid = id_maps(linux.and_then(|linux| linux.uid_mappings().as_deref()));
@@ -195,12 +205,17 @@ impl Entry<'_> {
 
     fn filesystem(&self, plan: &mut Plan) -> Result<()> {
         if !self.options.deep.is_empty() && self.options.deep.clear != 0 {
-            plan.warnings.push(format!("{}: recursive options of a new file system reach one mount only", self.field));
+            plan.warnings
+                .push(format!("{}: recursive options of a new file system reach one mount only", self.field));
         }
-        if self.options.idmap != IdmapOption::None || self.mount.uid_mappings().is_some() {
+        if self.options.idmap != Idmapped::No || self.mount.uid_mappings().is_some() {
             return Err(Error::new("id mappings need a bind mount"));
         }
-        let source = self.mount.source().as_ref().map_or_else(|| self.fstype().into(), |s| s.to_string_lossy().into_owned());
+        let source = self
+            .mount
+            .source()
+            .as_ref()
+            .map_or_else(|| self.fstype().into(), |s| s.to_string_lossy().into_owned());
         let step = self.new_filesystem(self.at.clone(), self.fstype(), &source, self.own_options()?)?;
         plan.push(&self.field, step);
         Ok(())
@@ -208,10 +223,11 @@ impl Entry<'_> {
 
     /// The options that are the file system's own, those of its superblock included.
     fn own_options(&self) -> Result<Vec<(CString, Option<CString>)>> {
-        let flags = self.options.sb_flags.iter().map(|name| Ok((c_string(*name)?, None)));
-        let data = self.options.data.iter().map(|(key, value)| {
-            Ok((c_string(key.as_str())?, value.as_deref().map(c_string).transpose()?))
-        });
+        let flags = self.options.superblock.iter().map(|name| Ok((c_string(*name)?, None)));
+        let data =
+            self.options.data.iter().map(|(key, value)| {
+                Ok((c_string(key.as_str())?, value.as_deref().map(c_string).transpose()?))
+            });
         flags.chain(data).collect()
     }
 
@@ -237,7 +253,11 @@ impl Entry<'_> {
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
     fn cgroup(&self, plan: &mut Plan, host: &Host, namespaces: &Namespaces) -> Result<()> {
         let own = namespaces.new(Namespace::Cgroup);
-        let views = plan.cgroup.views();
+        let views: Vec<View> = if plan.cgroup.places.is_empty() {
+            host.cgroups.unified.iter().chain(&host.cgroups.v1).map(View::of_the_runtime).collect()
+        } else {
+            plan.cgroup.places.iter().map(View::of).collect()
+        };
         match views.as_slice() {
             [] => Err(Error::new("there is no cgroup file system to show")
                 .hint("is /sys/fs/cgroup mounted, and --cgroup-manager not disabled?")),
@@ -245,20 +265,12 @@ impl Entry<'_> {
                 let at = self.at.clone();
                 self.cgroup_view(plan, host, own, only, at)
             }
-            _ => {
-                self.cgroup_tmpfs(plan, host, own, &views)
-            }
+            _ => self.cgroup_tmpfs(plan, host, own, &views),
         }
     }
 
     /// cgroup v1: a tmpfs with a directory per hierarchy, as on the host.
-    fn cgroup_tmpfs(
-        &self,
-        plan: &mut Plan,
-        host: &Host,
-        own: bool,
-        views: &[super::cgroup::View],
-    ) -> Result<()> {
+    fn cgroup_tmpfs(&self, plan: &mut Plan, host: &Host, own: bool, views: &[View]) -> Result<()> {
         let attr = (self.options.attr.set | self.options.deep.set) & !READ_ONLY;
         let tmpfs = Source::New {
             fstype: c"tmpfs".to_owned(),
@@ -269,7 +281,10 @@ impl Entry<'_> {
         };
         let links = self.links();
         let point = MountPoint::Directory;
-        plan.push(&self.field, Step::Mount { at: self.at.clone(), source: tmpfs, point, links, propagation: vec![] });
+        plan.push(
+            &self.field,
+            Step::Mount { at: self.at.clone(), source: tmpfs, point, links, propagation: vec![] },
+        );
         for view in views {
             let at = Inside::new(format!("{}/{}", self.at.0.to_string_lossy(), view.name))?;
             self.cgroup_view(plan, host, own, view, at)?;
@@ -288,14 +303,7 @@ impl Entry<'_> {
         Ok(())
     }
 
-    fn cgroup_view(
-        &self,
-        plan: &mut Plan,
-        host: &Host,
-        own: bool,
-        view: &super::cgroup::View,
-        at: Inside,
-    ) -> Result<()> {
+    fn cgroup_view(&self, plan: &mut Plan, host: &Host, own: bool, view: &View, at: Inside) -> Result<()> {
         if own {
             let fstype = if view.unified { "cgroup2" } else { "cgroup" };
             let options = view.options.iter().map(|(key, value)| {
@@ -305,7 +313,7 @@ impl Entry<'_> {
             plan.push(&self.field, step);
             return Ok(());
         }
-        let path = host_path(std::path::Path::new("/"), &view.path)?;
+        let path = host_path(Path::new("/"), Path::new(&view.path))?;
         let tree = Tree { attr: self.options.attr, deep: self.options.deep, ..tree(path, false, host) };
         let tree = plan.open(&self.field, tree);
         let source = Source::Tree(tree);
@@ -313,6 +321,45 @@ impl Entry<'_> {
         let (point, links) = (MountPoint::Directory, self.links());
         plan.push(&self.field, Step::Mount { at, source, point, links, propagation });
         Ok(())
+    }
+}
+
+/// A hierarchy as the container sees it.
+struct View {
+    /// The directory in the tmpfs, as distributions name it.
+    name: String,
+    unified: bool,
+    /// Of a new mount.
+    options: Vec<(String, Option<String>)>,
+    /// The container's own cgroup on the host.
+    path: String,
+}
+
+impl View {
+    fn of(place: &Place) -> Self {
+        View::new(&place.controllers, place.directory())
+    }
+
+    /// Without a cgroup of its own the container is in the runtime's.
+    fn of_the_runtime(hierarchy: &Hierarchy) -> Self {
+        let directory = format!("{}{}", hierarchy.mount, hierarchy.own);
+        View::new(&hierarchy.controllers, directory)
+    }
+
+    /// `controllers`: empty on v2.
+    fn new(controllers: &str, path: String) -> Self {
+        let unified = controllers.is_empty();
+        let (name, options) = match controllers.strip_prefix("name=") {
+            _ if unified => ("unified".to_owned(), Vec::new()),
+            Some(name) => {
+                (name.to_owned(), vec![("none".to_owned(), None), ("name".to_owned(), Some(name.to_owned()))])
+            }
+            None => {
+                let flags = controllers.split(',').map(|controller| (controller.to_owned(), None));
+                (controllers.to_owned(), flags.collect())
+            }
+        };
+        View { name, unified, options, path }
     }
 }
 

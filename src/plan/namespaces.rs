@@ -161,12 +161,18 @@ fn maps(spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<Option<Maps
 
 /// Mappings of the config as our own type.
 pub(crate) fn id_maps(list: Option<&[LinuxIdMapping]>) -> Vec<IdMap> {
-    let convert = |m: &LinuxIdMapping| IdMap { container: m.container_id(), host: m.host_id(), size: m.size() };
+    let convert =
+        |m: &LinuxIdMapping| IdMap { container: m.container_id(), host: m.host_id(), size: m.size() };
     list.unwrap_or_default().iter().map(convert).collect()
 }
 
 /// What init takes by itself: session, keyring, one unshare, and what belongs to the new namespaces.
-pub(crate) fn enter(plan: &mut Plan, spec: &Spec, request: &Request<'_>, namespaces: &Namespaces) -> Result<()> {
+pub(crate) fn enter(
+    plan: &mut Plan,
+    spec: &Spec,
+    request: &Request<'_>,
+    namespaces: &Namespaces,
+) -> Result<()> {
     plan.push("process", Step::Setsid);
     if !request.no_new_keyring {
         let name = CString::new(format!("_ses.{}", request.id)).expect("an id has no NUL");

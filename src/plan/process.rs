@@ -6,10 +6,13 @@ use super::namespaces::Namespaces;
 use super::step::{Field, Namespace, Step};
 use super::{MapWriter, Plan, Request};
 use crate::error::{Error, Result};
-use nix::libc;
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+
+/// PER_LINUX and PER_LINUX32, linux/personality.h.
+const PER_LINUX: u64 = 0;
+const PER_LINUX32: u64 = 8;
 
 /// Where a program is looked for when process.env has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,10 +32,10 @@ pub(crate) fn become_it(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &
     plan.rlimits = rlimits(process);
     if let Some(personality) = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()) {
         let persona = match personality.domain() {
-            LinuxPersonalityDomain::PerLinux => libc::PER_LINUX,
-            LinuxPersonalityDomain::PerLinux32 => libc::PER_LINUX32,
+            LinuxPersonalityDomain::PerLinux => PER_LINUX,
+            LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
         };
-        plan.push("linux.personality", Step::Personality(persona as u64));
+        plan.push("linux.personality", Step::Personality(persona));
     }
     let field = format!("process.cwd {:?}", process.cwd());
     let path = CString::new(process.cwd().as_os_str().as_bytes())
@@ -60,22 +63,14 @@ fn identity(plan: &mut Plan, process: &Process, host: &Host, namespaces: &Namesp
             .at("process.user.additionalGids")
             .hint("install newuidmap and newgidmap, and map the ids of /etc/subuid and /etc/subgid"));
     }
-    let sets = capabilities::plan(process, host, &mut plan.warnings)?;
     // In a user namespace of its own the process holds all capabilities, whatever the runtime holds.
-    let bounding = if namespaces.own(Namespace::User) { sets.bounding } else { sets.bounding & host.permitted };
-    plan.push("process.capabilities.bounding", Step::Bounding(bounding));
+    let grantable = if namespaces.own(Namespace::User) { host.capabilities } else { host.permitted };
+    let (sets, warnings) = capabilities::plan(process.capabilities().as_ref(), host.capabilities, grantable);
+    plan.warnings.extend(warnings);
+    plan.push("process.capabilities.bounding", Step::Bounding(sets.bounding));
     let (uid, gid) = (user.uid(), user.gid());
     plan.push("process.user", Step::User { uid, gid, groups, setgroups: !single });
-    let mut own = [sets.effective, sets.permitted, sets.inheritable, sets.ambient];
-    if !namespaces.own(Namespace::User) {
-        let lost = own.iter().fold(sets.bounding, |all, set| all | set) & !host.permitted;
-        if lost != 0 {
-            let names = capabilities::names(lost);
-            plan.warnings.push(format!("process.capabilities: the runtime itself lacks {names}: left out"));
-        }
-        own = own.map(|set| set & host.permitted);
-    }
-    let [effective, permitted, inheritable, ambient] = own;
+    let capabilities::Sets { effective, permitted, inheritable, ambient, .. } = sets;
     plan.push("process.capabilities", Step::Capabilities { effective, permitted, inheritable, ambient });
     if process.no_new_privileges().unwrap_or(false) {
         plan.push("process.noNewPrivileges", Step::NoNewPrivileges);
@@ -112,23 +107,24 @@ fn rlimits(process: &Process) -> Vec<(Field, u32, u64, u64)> {
     .collect()
 }
 
+/// asm-generic/resource.h; libc gives them another type on each C library.
 fn rlimit_number(typ: PosixRlimitType) -> u32 {
     match typ {
-        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
-        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
-        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
-        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
-        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
-        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
-        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
-        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
-        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
-        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
-        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
-        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
-        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
-        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
-        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
-        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
     }
 }

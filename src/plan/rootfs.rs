@@ -56,7 +56,8 @@ const PROPAGATION: [(&str, u64); 8] = [
 
 fn propagation(spec: &Spec) -> Result<Option<u64>> {
     let linux = spec.linux().as_ref();
-    let Some(name) = linux.and_then(|l| l.rootfs_propagation().as_ref()).filter(|name| !name.is_empty()) else {
+    let Some(name) = linux.and_then(|l| l.rootfs_propagation().as_ref()).filter(|name| !name.is_empty())
+    else {
         return Ok(None);
     };
     let row = PROPAGATION.iter().find(|row| row.0 == name);
@@ -135,7 +136,8 @@ pub(crate) fn hide(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<()> {
         let field = format!("linux.maskedPaths[{i}] {path:?}");
         let at = Inside::new(path).map_err(|e| e.at(&field))?;
         let null = *null.get_or_insert_with(|| {
-            let device = Tree { must_be: Kind::Character(1, 3), ..tree(c"/dev/null".to_owned(), false, host) };
+            let device =
+                Tree { must_be: Kind::Character(1, 3), ..tree(c"/dev/null".to_owned(), false, host) };
             plan.open("linux.maskedPaths", device)
         });
         plan.push(field, Step::Mask { at, null });

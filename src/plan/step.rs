@@ -434,6 +434,24 @@ pub(crate) enum Step {
     },
 }
 
+/// How the container's process is born.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Birth {
+    /// CLONE_NEWUSER and CLONE_NEWPID: what a process cannot take by itself afterwards.
+    pub(crate) flags: i32,
+    /// Namespaces joined by a trampoline, in this order.
+    pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
+    /// A new time namespace, with these lines for timens_offsets.
+    pub(crate) time: Option<Vec<String>>,
+}
+
+impl Birth {
+    /// A process in between has to stand in namespaces that the runtime must not enter.
+    pub(crate) fn trampoline(&self) -> bool {
+        !self.joins.is_empty() || self.time.is_some()
+    }
+}
+
 /// The state of the runtime-spec as JSON, but for status and pid, which init fills in for its own hooks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StateText {

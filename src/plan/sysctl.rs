@@ -1,8 +1,11 @@
 //! linux.sysctl (config-linux.md, Sysctl): each key as the path that will be written, judged by that path and never by
 //! its spelling, and only if it belongs to a namespace that the container does not share with the host. Pure.
 
-use super::step::{Field, Namespace};
+use super::Plan;
+use super::namespaces::Namespaces;
+use super::step::{Field, Handle, Namespace, Step};
 use crate::error::{Error, Result};
+use oci_spec::runtime::Spec;
 use std::collections::HashMap;
 use std::ffi::CString;
 
@@ -64,6 +67,23 @@ pub(crate) fn settings(
         return Err(Error::new(format!("the same as {}", pair[0].field)).at(&pair[1].field));
     }
     Ok(all)
+}
+
+/// One step each; a joined namespace is opened, and must not be the runtime's own.
+pub(crate) fn set(plan: &mut Plan, spec: &Spec, namespaces: &Namespaces) -> Result<()> {
+    let sysctl = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    for Setting { path, value, field, namespace } in settings(sysctl, |kind| namespaces.own(kind))? {
+        for (_, handle) in &mut plan.handles {
+            match handle {
+                Handle::Namespace { kind, foreign, .. } if *kind == namespace => {
+                    *foreign = Some(field.clone())
+                }
+                _ => {}
+            }
+        }
+        plan.push(&field.0, Step::Sysctl { path, value });
+    }
+    Ok(())
 }
 
 fn setting(key: &str, value: &str, field: &Field, own: impl Fn(Namespace) -> bool) -> Result<Setting> {

@@ -12,7 +12,11 @@ impl fmt::Display for Plan {
             writeln!(f, "open    #{i} {handle}  # {field}")?;
         }
         let birth = flags(self.birth.flags);
-        writeln!(f, "birth   clone3({birth}){}", if self.birth.trampoline() { " by a trampoline" } else { "" })?;
+        writeln!(
+            f,
+            "birth   clone3({birth}){}",
+            if self.birth.trampoline() { " by a trampoline" } else { "" }
+        )?;
         for (field, id, kind) in &self.birth.joins {
             writeln!(f, "birth   setns {} {id}  # {field}", kind.name())?;
         }
@@ -65,11 +69,7 @@ impl fmt::Display for Handle {
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "open_tree {:?}", self.path)?;
-        let words = [
-            (self.recursive, " recursive"),
-            (!self.follow, " nofollow"),
-            (self.late, " (by init)"),
-        ];
+        let words = [(self.recursive, " recursive"), (!self.follow, " nofollow"), (self.late, " (by init)")];
         words.iter().filter(|(on, _)| *on).try_for_each(|(_, word)| f.write_str(word))?;
         write!(f, "{}", attrs(self.attr, self.deep))?;
         match &self.idmap {
@@ -171,7 +171,9 @@ impl fmt::Display for Step {
                 "capabilities effective {effective:#x} permitted {permitted:#x} \
                  inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
-            Step::Chdir { path, again } => write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" }),
+            Step::Chdir { path, again } => {
+                write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" })
+            }
             Step::Home(uid) => write!(f, "HOME of uid {uid}"),
             Step::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
             Step::Gate => f.write_str("wait for start"),

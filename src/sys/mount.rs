@@ -6,9 +6,7 @@ use crate::error::{Error, Result};
 use nix::libc;
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -22,9 +20,8 @@ pub(crate) fn clone_tree(path: &CStr, recursive: bool, follow: bool) -> Result<O
 
 /// open_tree(2) with OPEN_TREE_CLONE of what a descriptor stands for.
 pub(crate) fn clone_fd(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     rustix::mount::open_tree(fd, c"", flags).map_err(failed("open_tree", c""))
 }
@@ -72,7 +69,8 @@ pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, attr: &MountAttr) ->
 pub(crate) fn has_mount_setattr() -> bool {
     // A size of 0 is refused with EINVAL before anything else is looked at; an unknown call with ENOSYS.
     // SAFETY: no pointer is followed.
-    let done = unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, std::ptr::null::<u8>(), 0) };
+    let done =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, std::ptr::null::<u8>(), 0) };
     done == 0 || nix::errno::Errno::last_raw() != libc::ENOSYS
 }
 
@@ -97,7 +95,8 @@ pub(crate) struct Filesystem(OwnedFd, CString);
 impl Filesystem {
     /// fsopen(2).
     pub(crate) fn open(fstype: &CStr) -> Result<Self> {
-        let fd = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("fsopen", fstype))?;
+        let fd =
+            rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("fsopen", fstype))?;
         Ok(Filesystem(fd, fstype.to_owned()))
     }
 

@@ -36,19 +36,8 @@ pub(crate) fn clone3(clone: &Clone<'_>) -> Result<Side> {
         flags |= CLONE_INTO_CGROUP;
         cgroup = fd.as_raw_fd() as u64;
     }
-    let args: [u64; 11] = [
-        flags,
-        std::ptr::from_mut(&mut pidfd) as u64,
-        0,
-        0,
-        clone.exit_signal as u64,
-        0,
-        0,
-        0,
-        0,
-        0,
-        cgroup,
-    ];
+    let args: [u64; 11] =
+        [flags, std::ptr::from_mut(&mut pidfd) as u64, 0, 0, clone.exit_signal as u64, 0, 0, 0, 0, 0, cgroup];
     // SAFETY: `struct clone_args` of 88 bytes; without CLONE_VM and without a stack this is a fork, and the runtime
     // has one thread, so that the child's copy of the memory is whole.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
@@ -97,7 +86,7 @@ pub(crate) fn setns(fd: impl AsFd, kind: i32) -> Result<()> {
 
 /// NS_GET_NSTYPE: the `CLONE_NEW…` flag of a namespace's descriptor. Linux 4.11.
 pub(crate) fn namespace_type(fd: impl AsFd) -> Result<i32> {
-    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
     // SAFETY: this ioctl takes no argument.
     let kind = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
     nix::errno::Errno::result(kind).map_err(|errno| Error::call("ioctl(NS_GET_NSTYPE)", errno as i32))
@@ -109,7 +98,8 @@ pub(crate) struct Shared(&'static [AtomicU32; 16]);
 impl Shared {
     /// Maps one page, all zero; it lives as long as the process.
     pub(crate) fn new() -> Result<Self> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0) };
         if page == libc::MAP_FAILED {

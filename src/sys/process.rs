@@ -54,7 +54,12 @@ pub(crate) fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> 
     nix::unistd::setresuid(user, user, user).map_err(failed(format!("setresuid({uid})")))?;
     let now = (nix::unistd::getresuid(), nix::unistd::getresgid());
     match now {
-        (Ok(u), Ok(g)) if [u.real, u.effective, u.saved] == [user; 3] && [g.real, g.effective, g.saved] == [group; 3] => Ok(()),
+        (Ok(u), Ok(g))
+            if [u.real, u.effective, u.saved] == [user; 3]
+                && [g.real, g.effective, g.saved] == [group; 3] =>
+        {
+            Ok(())
+        }
         other => Err(Error::new(format!("ids read {other:?} after they were set to {uid}:{gid}"))),
     }
 }
@@ -87,9 +92,8 @@ pub(crate) fn capget() -> Result<CapabilitySets> {
 /// capset(2) of this process, read back.
 pub(crate) fn capset(sets: CapabilitySets) -> Result<()> {
     let header = [CAPABILITY_VERSION, 0];
-    let half = |shift: u32| {
-        [sets.effective, sets.permitted, sets.inheritable].map(|set| (set >> shift) as u32)
-    };
+    let half =
+        |shift: u32| [sets.effective, sets.permitted, sets.inheritable].map(|set| (set >> shift) as u32);
     let data = [half(0), half(32)];
     // SAFETY: version 3 reads a header of two words and two times three words.
     let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
@@ -126,7 +130,13 @@ pub(crate) fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: `limit` lives over the call; no old value is asked for.
     let done = unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::from_ref(&limit), std::ptr::null_mut::<u8>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            std::ptr::from_ref(&limit),
+            std::ptr::null_mut::<u8>(),
+        )
     };
     Errno::result(done).map(drop).map_err(|errno| {
         let error = Error::call(format!("prlimit({pid}, soft {soft}, hard {hard})"), errno as i32);
@@ -176,7 +186,7 @@ pub(crate) fn loopback_up() -> Result<()> {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads the ifreq, which lives over the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) };
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, std::ptr::from_ref(&request)) };
     Errno::result(done).map(drop).map_err(failed("ioctl(SIOCSIFFLAGS, lo)"))
 }
 
@@ -184,7 +194,8 @@ pub(crate) fn loopback_up() -> Result<()> {
 /// signal survives execve).
 pub(crate) fn default_signals() {
     // SAFETY: the default action installs no handler.
-    let pipe = unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
+    let pipe =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
     let mask = nix::sys::signal::SigSet::empty().thread_set_mask();
     debug_assert!(pipe.is_ok() && mask.is_ok(), "both calls fail for invalid arguments only");
 }
@@ -209,13 +220,49 @@ pub(crate) fn getcwd() -> Result<CString> {
     rustix::process::getcwd(Vec::new()).map_err(super::fs::failed("getcwd", c""))
 }
 
-/// close_range(2) from `first` on: closed on execve, or (`now`) at once. Linux 5.9, the flag 5.11.
-pub(crate) fn close_range(first: u32, now: bool) -> Result<()> {
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: descriptors from `first` on are closed on execve. Linux 5.11; the kernel
+/// before it marks them one by one.
+pub(crate) fn cloexec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    let flags = if now { 0 } else { CLOSE_RANGE_CLOEXEC };
-    // SAFETY: descriptors are only marked, or closed by a process that is about to execve and owns none beyond.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
-    Errno::result(done).map(drop).map_err(failed(format!("close_range({first}, ~0, {flags})")))
+    // SAFETY: descriptors are only marked.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    match Errno::result(done) {
+        Ok(_) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOSYS) => cloexec_one_by_one(first),
+        Err(errno) => Err(Error::call(format!("close_range({first}, ~0, CLOEXEC)"), errno as i32)),
+    }
+}
+
+fn cloexec_one_by_one(first: u32) -> Result<()> {
+    let list =
+        super::fs::open_host(c"/proc/self/fd", rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY)?;
+    for name in super::fs::names(&list)? {
+        let Some(fd) = name.to_str().ok().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if fd as u32 >= first {
+            // SAFETY: changes a flag; a descriptor that is gone by now is no harm.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor from 3 on that is not in the list.
+pub(crate) fn close_all_but(keep: &mut Vec<i32>) {
+    keep.sort_unstable();
+    let mut first = 3;
+    for &fd in keep.iter() {
+        close_gap(first, fd - 1);
+        first = fd + 1;
+    }
+    close_gap(first, i32::MAX);
+}
+
+fn close_gap(first: i32, last: i32) {
+    if first <= last {
+        // Linux 5.9; without it they stay open, marked close-on-exec.
+        // SAFETY: whoever calls this goes on with what it keeps, and never comes back to what it had.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
 }
 
 /// Is there a descriptor of this number?
