@@ -51,3 +51,51 @@ pub(super) fn thaw(saved: &Saved) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::state::fixture::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn refusal(settings: &Settings, signal: i32) -> String {
+        kill(settings, "a", signal, false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reaches_the_container_process() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        for (signal, all) in [(15, false), (9, true), (34, false), (64, true)] {
+            let mut child = running(&settings, &format!("a{signal}"));
+            kill(&settings, &format!("a{signal}"), 0, false).unwrap();
+            kill(&settings, &format!("a{signal}"), signal, all).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(signal));
+        }
+    }
+
+    #[test]
+    fn a_stopped_container_takes_no_signal() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        assert_eq!(refusal(&settings, 9), "kill a: container does not exist");
+        end(running(&settings, "a"));
+        assert_eq!(refusal(&settings, 9), "kill a: container not running");
+        kill(&settings, "a", 9, true).unwrap();
+        let bad = running(&settings, "b");
+        assert_eq!(kill(&settings, "b", 99, false).unwrap_err().errno(), nix::libc::EINVAL);
+        end(bad);
+    }
+
+    #[test]
+    fn a_container_being_created_takes_no_signal() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (claim, mut child) = birth(&settings, "a");
+        assert!(refusal(&settings, 9).contains("is being created"));
+        drop(claim.keep());
+        assert!(refusal(&settings, 9).contains("container not running"), "its creator is dead");
+        assert!(child.try_wait().unwrap().is_none());
+        end(child);
+    }
+}

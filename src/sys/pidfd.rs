@@ -103,7 +103,7 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>> {
 fn parse_start_time(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     // What follows is field 3 onwards.
-    str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 #[cfg(test)]
