@@ -4,17 +4,15 @@
 //! middle of a create or a delete, the next delete finishes the job. Nothing here may fail because half of the work
 //! is already done.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Settings;
+use super::create::run_tolerantly;
 use super::kill::thaw;
 use super::state::{Facts, State, Status};
 use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
 use crate::cgroup::Record;
 use crate::error::{Error, Result};
-use crate::init::hook;
-use crate::sys::pidfd;
 
 /// How long a process may take to die of SIGKILL.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
@@ -85,16 +83,11 @@ fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
 pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     let saved = locked.saved()?;
     if let Some(cgroup) = &saved.cgroup {
-        clear(cgroup, saved)?;
+        clear(cgroup)?;
     }
     if !saved.poststop.is_empty() {
-        let state = State::new(saved, Status::Stopped).json()?;
-        for poststop in &saved.poststop {
-            // runtime.md, Lifecycle, 13: a failing poststop hook is a warning, and the others still run.
-            if let Err(error) = hook::run(poststop, &state) {
-                (settings.warn)(&error.at(&poststop.field).to_string());
-            }
-        }
+        // runtime.md, Lifecycle, 13: a poststop hook that fails is a warning, and the others still run.
+        run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
     }
     locked.remove()
 }
@@ -111,34 +104,14 @@ fn slay(saved: &Saved, facts: &Facts) -> Result<()> {
         .hint("it hangs in the kernel: see /proc/PID/stack"))
 }
 
-/// Removes the cgroup. Usually it is empty; if not, whoever is left in it is killed.
-fn clear(cgroup: &Record, saved: &Saved) -> Result<()> {
-    if cgroup.remove().is_ok() {
-        return Ok(());
-    }
-    let start = Instant::now();
-    loop {
+/// Removes the cgroup, and kills who is left in it. A cgroup that was there before the container stays, with everybody
+/// in it: they need not be the container's.
+fn clear(cgroup: &Record) -> Result<()> {
+    let ours = cgroup.0.iter().all(|entry| entry.made > 0);
+    if ours && !cgroup.processes()?.is_empty() {
         cgroup.kill()?;
-        thaw(saved)?;
-        let mut alive = None;
-        for pid in cgroup.processes()? {
-            let left = DEATH_WAIT.saturating_sub(start.elapsed());
-            // A pid that is another's by now is only waited for.
-            match pidfd::pidfd_open(pid)? {
-                Some(fd) if !pidfd::exited(fd.as_fd(), left)? => alive = Some(pid),
-                _ => {}
-            }
-        }
-        match alive {
-            None => return cgroup.remove(),
-            Some(_) if start.elapsed() < DEATH_WAIT => {}
-            Some(pid) => {
-                return Err(Error::new(format!(
-                    "process {pid} of its cgroup is not dead {DEATH_WAIT:?} after SIGKILL"
-                )));
-            }
-        }
     }
+    cgroup.remove()
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use super::Settings;
 use super::state::{self, Facts, Status};
 use super::store::{ContainerId, Saved, Seen};
 use crate::error::{Error, Result};
+use crate::sys::pidfd;
+use std::os::fd::AsFd;
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 
@@ -37,11 +39,17 @@ fn send(saved: &Saved, facts: &Facts, signal: i32, all: bool) -> Result<()> {
     };
     match cgroup {
         Some(cgroup) if signal == SIGKILL => cgroup.kill()?,
-        Some(cgroup) => cgroup.signal_all(signal)?,
+        Some(cgroup) => cgroup.signal_all(|pid| reach(pid, signal))?,
         None if !reached && !all => return Err(Error::new("container not running")),
         None => {}
     }
     if signal == SIGKILL { thaw(saved) } else { Ok(()) }
+}
+
+/// A process that the cgroup has just named; that it is gone by now is fine.
+fn reach(pid: i32, signal: i32) -> Result<()> {
+    let process = pidfd::pidfd_open(pid)?;
+    process.map_or(Ok(()), |process| pidfd::pidfd_send_signal(process.as_fd(), signal).map(drop))
 }
 
 /// A frozen process of cgroup v1 dies only when it is thawed.
