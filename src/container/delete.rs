@@ -4,17 +4,15 @@
 //! middle of a create or a delete, the next delete finishes the job. Nothing here may fail because half of the work
 //! is already done.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Settings;
+use super::create::run_tolerantly;
 use super::kill::thaw;
 use super::state::{Facts, State, Status};
 use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
 use crate::cgroup::Record;
 use crate::error::{Error, Result};
-use crate::init::hook;
-use crate::sys::pidfd;
 
 /// How long a process may take to die of SIGKILL.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
@@ -25,7 +23,7 @@ pub(crate) fn delete(settings: &Settings, id: &str, force: bool) -> Result<()> {
         let id = ContainerId::new(id)?;
         match open(settings, &id, force)? {
             Some(locked) => delete_locked(settings, locked, force),
-            None if force => Ok(()),
+            None if force => store::sweep(&settings.root, &id),
             None => Err(store::no_such_container()),
         }
     };
@@ -38,7 +36,7 @@ fn open(settings: &Settings, id: &ContainerId, force: bool) -> Result<Option<Loc
     match Locked::open_within(&settings.root, id, Duration::ZERO)? {
         Opened::Held(locked) => return Ok(Some(*locked)),
         Opened::Absent => return Ok(None),
-        Opened::Busy => {}
+        Opened::Busy(_) => {}
     }
     // No state to be read: it is just being claimed or removed, and the lock will tell.
     if let Ok(mut seen) = Seen::open(&settings.root, id) {
@@ -52,7 +50,7 @@ fn open(settings: &Settings, id: &ContainerId, force: bool) -> Result<Option<Loc
     match Locked::open_within(&settings.root, id, LOCK_WAIT)? {
         Opened::Absent => Ok(None),
         Opened::Held(locked) => Ok(Some(*locked)),
-        Opened::Busy => Locked::open(&settings.root, id).map(Some),
+        Opened::Busy(error) => Err(error),
     }
 }
 
@@ -85,16 +83,11 @@ fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
 pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     let saved = locked.saved()?;
     if let Some(cgroup) = &saved.cgroup {
-        clear(cgroup, saved)?;
+        clear(cgroup)?;
     }
     if !saved.poststop.is_empty() {
-        let state = State::new(saved, Status::Stopped).json()?;
-        for poststop in &saved.poststop {
-            // runtime.md, Lifecycle, 13: a failing poststop hook is a warning, and the others still run.
-            if let Err(error) = hook::run(poststop, &state) {
-                (settings.warn)(&error.at(&poststop.field).to_string());
-            }
-        }
+        // runtime.md, Lifecycle, 13: a poststop hook that fails is a warning, and the others still run.
+        run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
     }
     locked.remove()
 }
@@ -111,32 +104,132 @@ fn slay(saved: &Saved, facts: &Facts) -> Result<()> {
         .hint("it hangs in the kernel: see /proc/PID/stack"))
 }
 
-/// Removes the cgroup. Usually it is empty; if not, whoever is left in it is killed.
-fn clear(cgroup: &Record, saved: &Saved) -> Result<()> {
-    if cgroup.remove().is_ok() {
-        return Ok(());
-    }
-    let start = Instant::now();
-    loop {
+/// Removes the cgroup, and kills who is left in it. A cgroup that was there before the container stays, with everybody
+/// in it: they need not be the container's.
+fn clear(cgroup: &Record) -> Result<()> {
+    let ours = cgroup.0.iter().all(|entry| entry.made > 0);
+    if ours && !cgroup.processes()?.is_empty() {
         cgroup.kill()?;
-        thaw(saved)?;
-        let mut alive = None;
-        for pid in cgroup.processes()? {
-            let left = DEATH_WAIT.saturating_sub(start.elapsed());
-            // A pid that is another's by now is only waited for.
-            match pidfd::pidfd_open(pid)? {
-                Some(fd) if !pidfd::exited(fd.as_fd(), left)? => alive = Some(pid),
-                _ => {}
-            }
+    }
+    cgroup.remove()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::state::fixture::*;
+    use crate::plan::step::Hook;
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::Path;
+
+    fn refusal(settings: &Settings) -> String {
+        delete(settings, "a", false).unwrap_err().to_string()
+    }
+
+    fn is_empty(path: &Path) -> bool {
+        std::fs::read_dir(path).unwrap().next().is_none()
+    }
+
+    fn shell(line: String) -> Hook {
+        Hook {
+            field: "hooks.poststop[0]".into(),
+            status: "stopped".into(),
+            path: "/bin/sh".into(),
+            args: vec!["sh".into(), "-c".into(), line],
+            env: Vec::new(),
+            timeout: Some(10),
         }
-        match alive {
-            None => return cgroup.remove(),
-            Some(_) if start.elapsed() < DEATH_WAIT => {}
-            Some(pid) => {
-                return Err(Error::new(format!(
-                    "process {pid} of its cgroup is not dead {DEATH_WAIT:?} after SIGKILL"
-                )));
-            }
+    }
+
+    #[test]
+    fn deletes_only_what_is_stopped() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        assert_eq!(refusal(&settings), "delete a: container does not exist");
+        let child = running(&settings, "a");
+        let id = ContainerId::new("a").unwrap();
+        let start = Locked::open(temp.path(), &id).unwrap();
+        let busy = refusal(&settings);
+        let listener = crate::container::gate::bind(start.dir()).unwrap();
+        let created = refusal(&settings);
+        crate::container::gate::remove(start.dir()).unwrap();
+        drop((start, listener));
+        for (refusal, status) in [(&busy, "running"), (&created, "created"), (&refusal(&settings), "running")]
+        {
+            let words = format!("delete a: cannot delete container a that is not stopped: {status}");
+            assert!(refusal.starts_with(&words) && refusal.contains("--force"), "{refusal}");
         }
+        end(child);
+        delete(&settings, "a", false).unwrap();
+        assert!(is_empty(temp.path()));
+    }
+
+    #[test]
+    fn force_kills_and_is_never_too_late() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        delete(&settings, "a", true).unwrap();
+        let mut child = running(&settings, "a");
+        delete(&settings, "a", true).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert!(is_empty(temp.path()));
+        assert!(delete(&settings, "..", true).is_err());
+    }
+
+    #[test]
+    fn finishes_what_a_killed_creator_left() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        for force in [false, true] {
+            let (claim, mut child) = birth(&settings, "a");
+            drop(claim.keep());
+            delete(&settings, "a", force).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+            drop(claim_only(&settings));
+            delete(&settings, "a", force).unwrap();
+            assert!(is_empty(temp.path()));
+        }
+        std::fs::create_dir(temp.path().join("a")).unwrap();
+        assert!(refusal(&settings).contains("--force"));
+        delete(&settings, "a", true).unwrap();
+        assert_eq!(warnings().len(), 1);
+        assert!(is_empty(temp.path()));
+    }
+
+    fn claim_only(settings: &Settings) -> Locked {
+        claim(settings, "a").keep()
+    }
+
+    #[test]
+    fn force_makes_a_creator_give_up() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (claim, mut child) = birth(&settings, "a");
+        assert!(refusal(&settings).contains("not stopped: creating"));
+        let creator = std::thread::spawn(move || {
+            let status = child.wait().unwrap();
+            drop(claim);
+            status.signal()
+        });
+        delete(&settings, "a", true).unwrap();
+        assert_eq!(creator.join().unwrap(), Some(9));
+        assert!(is_empty(temp.path()));
+    }
+
+    #[test]
+    fn poststop_hooks_run_and_cannot_fail_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(&temp.path().join("root"));
+        let told = temp.path().join("told");
+        let mut one = claim(&settings, "a");
+        let hooks = vec![shell("exit 1".into()), shell(format!("read x; echo \"$x\" >{}", told.display()))];
+        one.update(|saved| (saved.ready, saved.poststop) = (true, hooks)).unwrap();
+        drop(one.keep());
+        delete(&settings, "a", false).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(told).unwrap()).unwrap();
+        assert_eq!((&state["status"], &state["id"]), (&"stopped".into(), &"a".into()));
+        let warnings = warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("hooks.poststop[0]"), "{warnings:?}");
+        assert!(is_empty(&settings.root));
     }
 }

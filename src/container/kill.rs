@@ -7,6 +7,8 @@ use super::Settings;
 use super::state::{self, Facts, Status};
 use super::store::{ContainerId, Saved, Seen};
 use crate::error::{Error, Result};
+use crate::sys::pidfd;
+use std::os::fd::AsFd;
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
 
@@ -37,11 +39,17 @@ fn send(saved: &Saved, facts: &Facts, signal: i32, all: bool) -> Result<()> {
     };
     match cgroup {
         Some(cgroup) if signal == SIGKILL => cgroup.kill()?,
-        Some(cgroup) => cgroup.signal_all(signal)?,
+        Some(cgroup) => cgroup.signal_all(|pid| reach(pid, signal))?,
         None if !reached && !all => return Err(Error::new("container not running")),
         None => {}
     }
     if signal == SIGKILL { thaw(saved) } else { Ok(()) }
+}
+
+/// A process that the cgroup has just named; that it is gone by now is fine.
+fn reach(pid: i32, signal: i32) -> Result<()> {
+    let process = pidfd::pidfd_open(pid)?;
+    process.map_or(Ok(()), |process| pidfd::pidfd_send_signal(process.as_fd(), signal).map(drop))
 }
 
 /// A frozen process of cgroup v1 dies only when it is thawed.
@@ -49,5 +57,53 @@ pub(super) fn thaw(saved: &Saved) -> Result<()> {
     match &saved.cgroup {
         Some(cgroup) if state::is_frozen(saved)? => cgroup.thaw(),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::state::fixture::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn refusal(settings: &Settings, signal: i32) -> String {
+        kill(settings, "a", signal, false).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reaches_the_container_process() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        for (signal, all) in [(15, false), (9, true), (34, false), (64, true)] {
+            let mut child = running(&settings, &format!("a{signal}"));
+            kill(&settings, &format!("a{signal}"), 0, false).unwrap();
+            kill(&settings, &format!("a{signal}"), signal, all).unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(signal));
+        }
+    }
+
+    #[test]
+    fn a_stopped_container_takes_no_signal() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        assert_eq!(refusal(&settings, 9), "kill a: container does not exist");
+        end(running(&settings, "a"));
+        assert_eq!(refusal(&settings, 9), "kill a: container not running");
+        kill(&settings, "a", 9, true).unwrap();
+        let bad = running(&settings, "b");
+        assert_eq!(kill(&settings, "b", 99, false).unwrap_err().errno(), nix::libc::EINVAL);
+        end(bad);
+    }
+
+    #[test]
+    fn a_container_being_created_takes_no_signal() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (claim, mut child) = birth(&settings, "a");
+        assert!(refusal(&settings, 9).contains("is being created"));
+        drop(claim.keep());
+        assert!(refusal(&settings, 9).contains("container not running"), "its creator is dead");
+        assert!(child.try_wait().unwrap().is_none());
+        end(child);
     }
 }

@@ -24,3 +24,33 @@ pub(crate) fn list(settings: &Settings) -> Result<Vec<State>> {
     }
     Ok(states)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::state::fixture::*;
+
+    #[test]
+    fn lists_what_can_be_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(&temp.path().join("root"));
+        assert!(list(&settings).unwrap().is_empty() && warnings().is_empty());
+        let long = "x".repeat(1024);
+        let one = claim(&settings, "b");
+        let two = [claim(&settings, &long).keep(), claim(&settings, "a").keep()];
+        drop(two);
+        std::fs::create_dir(settings.root.join("empty")).unwrap();
+        std::fs::create_dir(settings.root.join("bad")).unwrap();
+        std::fs::write(settings.root.join("bad/state.json"), "{").unwrap();
+        std::fs::write(settings.root.join("file"), "").unwrap();
+        std::fs::create_dir(settings.root.join("a b")).unwrap();
+        let states = list(&settings).unwrap();
+        let ids: Vec<_> = states.iter().map(|state| (state.id.as_str(), state.status.to_string())).collect();
+        let want = [("a", "stopped"), ("b", "creating"), (&long, "stopped")];
+        assert_eq!(ids, want.map(|(id, status)| (id, status.to_owned())));
+        assert!(states.iter().all(|state| state.owner.is_some()));
+        let warnings = warnings();
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        drop(one);
+    }
+}

@@ -177,3 +177,165 @@ fn name_of(uid: u32, passwd: &str) -> Option<String> {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
+
+/// A root with containers in it, for the tests of the operations.
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::*;
+    use crate::container::CgroupManager;
+    use crate::container::store::Claim;
+    use crate::sys::pidfd;
+    use std::cell::RefCell;
+    use std::path::Path;
+    use std::process::{Child, Command};
+
+    thread_local!(static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+    /// What was warned about in this test since the last call.
+    pub(crate) fn warnings() -> Vec<String> {
+        WARNINGS.take()
+    }
+
+    pub(crate) fn settings(root: &Path) -> Settings {
+        Settings {
+            root: root.to_owned(),
+            cgroups: CgroupManager::Disabled,
+            rootless: None,
+            warn: |text| WARNINGS.with_borrow_mut(|all| all.push(text.to_owned())),
+        }
+    }
+
+    pub(crate) fn claim(settings: &Settings, id: &str) -> Claim {
+        let id = ContainerId::new(id).unwrap();
+        let saved = Saved { oci_version: "1.2.1".into(), bundle: "/b".into(), ..Saved::new(&id) };
+        Claim::new(&settings.root, &id, saved).unwrap()
+    }
+
+    /// A claim whose process is born.
+    pub(crate) fn birth(settings: &Settings, id: &str) -> (Claim, Child) {
+        let mut claim = claim(settings, id);
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let start_time = pidfd::start_time(pid).unwrap();
+        claim.update(|saved| (saved.pid, saved.start_time) = (Some(pid), start_time)).unwrap();
+        (claim, child)
+    }
+
+    /// A container that runs.
+    pub(crate) fn running(settings: &Settings, id: &str) -> Child {
+        let (mut claim, child) = birth(settings, id);
+        claim.update(|saved| saved.ready = true).unwrap();
+        drop(claim.keep());
+        child
+    }
+
+    pub(crate) fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::*;
+    use super::*;
+
+    fn status(settings: &Settings, id: &str) -> (Status, bool) {
+        let state = state(settings, id).unwrap();
+        (state.status, state.pid != 0)
+    }
+
+    #[test]
+    fn tells_the_status_from_facts() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let claim = claim(&settings, "a");
+        assert_eq!(status(&settings, "a"), (Status::Creating, false));
+        drop(claim.keep());
+        assert_eq!(status(&settings, "a"), (Status::Stopped, false), "its creator is gone");
+
+        let (mut claim, child) = birth(&settings, "b");
+        assert_eq!(status(&settings, "b"), (Status::Creating, true));
+        let listener = gate::bind(claim.dir()).unwrap();
+        assert_eq!(status(&settings, "b"), (Status::Creating, true));
+        claim.update(|saved| saved.ready = true).unwrap();
+        assert_eq!(status(&settings, "b"), (Status::Created, true));
+        let locked = claim.keep();
+        assert_eq!(status(&settings, "b"), (Status::Created, true), "while start has the lock");
+        gate::remove(locked.dir()).unwrap();
+        drop(listener);
+        assert_eq!(status(&settings, "b"), (Status::Running, true));
+        assert_eq!(Facts::of_locked(&locked).unwrap().status, Status::Running);
+        drop(locked);
+        end(child);
+        assert_eq!(status(&settings, "b"), (Status::Stopped, false));
+    }
+
+    #[test]
+    fn a_recycled_pid_is_a_stopped_container() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (mut claim, child) = birth(&settings, "a");
+        claim
+            .update(|saved| {
+                saved.ready = true;
+                saved.start_time = saved.start_time.map(|ticks| ticks - 1);
+            })
+            .unwrap();
+        drop(claim.keep());
+        assert_eq!(status(&settings, "a"), (Status::Stopped, false));
+        end(child);
+    }
+
+    #[test]
+    fn the_creators_death_ends_creating() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (claim, child) = birth(&settings, "a");
+        drop(claim.keep());
+        assert_eq!(status(&settings, "a"), (Status::Stopped, false));
+        end(child);
+    }
+
+    #[test]
+    fn json_has_runcs_fields_in_runcs_order() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let mut one = claim(&settings, "a");
+        one.update(|saved| saved.created = "2024-01-02T03:04:05.6Z".into()).unwrap();
+        let state = State::new(one.saved(), Status::Stopped);
+        assert_eq!(
+            state.json().unwrap(),
+            r#"{"ociVersion":"1.2.1","id":"a","pid":0,"status":"stopped","bundle":"/b","rootfs":"","created":"2024-01-02T03:04:05.6Z"}"#
+        );
+        one.update(|saved| {
+            saved.pid = Some(7);
+            saved.annotations.insert("k".into(), "v".into());
+        })
+        .unwrap();
+        let state = State { owner: Some("root".into()), ..State::new(one.saved(), Status::Creating) };
+        assert!(
+            state.json().unwrap().ends_with(r#""annotations":{"k":"v"},"owner":"root"}"#),
+            "{}",
+            state.json().unwrap()
+        );
+        assert_eq!((state.pid, state.status), (7, Status::Creating));
+    }
+
+    #[test]
+    fn an_unknown_container_does_not_exist() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        assert_eq!(state(&settings, "a").unwrap_err().to_string(), "state a: container does not exist");
+        assert!(state(&settings, "a/b").unwrap_err().to_string().contains("invalid container ID format"));
+    }
+
+    #[test]
+    fn owners_have_names() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nbroken\na:x:1000\nb:x:1000:1::\nc:x:x:\n";
+        assert_eq!(name_of(0, passwd).as_deref(), Some("root"));
+        assert_eq!(name_of(1000, passwd).as_deref(), Some("a"));
+        assert_eq!(name_of(7, passwd), None);
+        assert_eq!(owner(4_000_000_000), "4000000000");
+    }
+}

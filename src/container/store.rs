@@ -262,11 +262,7 @@ impl Place {
 
     /// The levels of a long id go when they are empty; another long id may use them.
     fn leave(&self) {
-        for (parent, name) in self.above.iter().rev() {
-            if !matches!(dir::remove(parent.as_fd(), name), Ok(true)) {
-                return;
-            }
-        }
+        ascend(&self.above);
     }
 
     fn path(&self) -> PathBuf {
@@ -283,8 +279,8 @@ pub(crate) fn no_such_container() -> Error {
     Error::new("container does not exist")
 }
 
-fn busy(place: &Place) -> Error {
-    Error::new(format!("another runtime process has been at work on the container for {LOCK_WAIT:?}"))
+fn busy(place: &Place, waited: Duration) -> Error {
+    Error::new(format!("another runtime process has been at work on the container for {waited:?}"))
         .at(place.path().display())
         .hint("a hook may hang: see `fuser` of this directory")
 }
@@ -306,8 +302,8 @@ pub(crate) struct Locked {
 pub(crate) enum Opened {
     /// There is no such container.
     Absent,
-    /// Somebody else had the lock for all of the time.
-    Busy,
+    /// Somebody else had the lock for all of the time; in words.
+    Busy(Error),
     /// Here it is.
     Held(Box<Locked>),
 }
@@ -318,7 +314,7 @@ impl Locked {
         match Self::open_within(root, id, LOCK_WAIT)? {
             Opened::Held(locked) => Ok(*locked),
             Opened::Absent => Err(no_such_container()),
-            Opened::Busy => Err(busy(&Place::find(root, id)?.ok_or_else(no_such_container)?)),
+            Opened::Busy(error) => Err(error),
         }
     }
 
@@ -328,7 +324,7 @@ impl Locked {
             let Some(place) = Place::find(root, id)? else { return Ok(Opened::Absent) };
             let Some(dir) = place.open()? else { return Ok(Opened::Absent) };
             if !dir::lock(dir.as_fd(), wait)? {
-                return Ok(Opened::Busy);
+                return Ok(Opened::Busy(busy(&place, wait)));
             }
             let (saved, damage) = match Saved::load(dir.as_fd(), id) {
                 Ok(saved) => (saved, None),
@@ -416,7 +412,7 @@ impl Claim {
             // Until the lock is ours, a `delete --force` may take the empty directory away; then the id is free.
             let Some(dir) = place.open().map_err(at)? else { continue };
             if !dir::lock(dir.as_fd(), LOCK_WAIT)? {
-                return Err(busy(&place));
+                return Err(busy(&place, LOCK_WAIT));
             }
             match saved.store(dir.as_fd()) {
                 Ok(()) => return Ok(Claim(Locked { place, dir, saved, damage: None, doomed: true })),
@@ -501,6 +497,30 @@ impl Seen {
     }
 }
 
+/// Removes the directories that only a long id has, if they are empty: a runtime that was killed may have left them
+/// without the container's own directory.
+pub(crate) fn sweep(root: &Path, id: &ContainerId) -> Result<()> {
+    let mut names = id.components();
+    names.pop();
+    let mut above = Vec::new();
+    let mut next = dir::open(root).map(Some).or_else(absent)?;
+    for name in names {
+        let Some(parent) = next else { break };
+        next = dir::open_at(parent.as_fd(), &name).map(Some).or_else(absent)?;
+        above.push((parent, name));
+    }
+    ascend(&above);
+    Ok(())
+}
+
+fn ascend(levels: &[(OwnedFd, String)]) {
+    for (parent, name) in levels.iter().rev() {
+        if !matches!(dir::remove(parent.as_fd(), name), Ok(true)) {
+            return;
+        }
+    }
+}
+
 /// Whether somebody creates or deletes this container right now, or has just done so.
 pub(crate) fn in_flux(root: &Path, id: &ContainerId) -> Result<bool> {
     let Some(place) = Place::find(root, id)? else { return Ok(true) };
@@ -539,6 +559,8 @@ fn gather(at: BorrowedFd<'_>, above: &mut Vec<String>, take: &mut impl FnMut(&[S
         above.push(name);
         match inner {
             Some(inner) => gather(inner.as_fd(), above, take)?,
+            // Removed since we read its name, with the last container in it.
+            None if level => {}
             None => take(above),
         }
         above.pop();
@@ -646,7 +668,7 @@ mod tests {
         one.update(|saved| saved.pid = Some(7)).unwrap();
         assert_eq!(Seen::open(temp.path(), &id("a")).unwrap().saved(), one.saved());
         let busy = Locked::open_within(temp.path(), &id("a"), Duration::from_millis(20)).unwrap();
-        assert!(matches!(busy, Opened::Busy));
+        assert!(matches!(busy, Opened::Busy(_)));
         let copy = one.dir().try_clone_to_owned().unwrap();
         drop(one.keep());
         let mut two = Locked::open(temp.path(), &id("a")).unwrap();
@@ -660,6 +682,40 @@ mod tests {
         assert_eq!(unknown, "container does not exist");
         let unknown = Seen::open(&temp.path().join("x"), &id("a")).unwrap_err().to_string();
         assert_eq!(unknown, "container does not exist");
+    }
+
+    #[test]
+    fn creators_deleters_and_readers_do_not_disturb_each_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let names = ["a".to_owned(), "l".repeat(300), "l".repeat(600)];
+        let create = |name: &str| match claim(temp.path(), name) {
+            Ok(mut claim) => {
+                claim.update(|saved| saved.ready = true).unwrap();
+                drop(claim.keep());
+            }
+            Err(error) => assert_eq!(error.to_string(), "container with given ID already exists"),
+        };
+        let delete = |name: &str| match Locked::open_within(temp.path(), &id(name), LOCK_WAIT).unwrap() {
+            Opened::Held(locked) => locked.remove().unwrap(),
+            Opened::Absent => {}
+            Opened::Busy(error) => panic!("{error}"),
+        };
+        let read = |name: &str| {
+            let look = || Seen::open(temp.path(), &id(name))?.creator_lives();
+            if let Err(error) = look() {
+                assert!(error.to_string().starts_with("container does not exist"), "{error}");
+            }
+            ids(temp.path(), |path| panic!("{path:?}")).unwrap();
+        };
+        let acts: [&(dyn Fn(&str) + Sync); 5] = [&create, &create, &delete, &delete, &read];
+        std::thread::scope(|scope| {
+            for act in acts {
+                let names = &names;
+                scope.spawn(move || (0..300).for_each(|turn| act(&names[turn % names.len()])));
+            }
+        });
+        names.iter().for_each(|name| delete(name));
+        assert!(is_empty(temp.path()));
     }
 
     #[test]
@@ -755,6 +811,12 @@ mod tests {
         for one in locked {
             one.remove().unwrap();
         }
+        let deep = id(&names[6]);
+        for left in 1..=4 {
+            dir::make_all(&temp.path().join(deep.components()[..left].join("/"))).unwrap();
+            sweep(temp.path(), &deep).unwrap();
+        }
+        sweep(&temp.path().join("none"), &deep).unwrap();
         std::fs::remove_dir(temp.path().join("~foreign")).unwrap();
         std::fs::remove_file(temp.path().join("=x")).unwrap();
         assert!(is_empty(temp.path()));

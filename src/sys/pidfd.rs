@@ -103,7 +103,7 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>> {
 fn parse_start_time(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     // What follows is field 3 onwards.
-    str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn signals_waits_and_reaps() {
-        let child = sleeper();
+        let mut child = sleeper();
         let pid = child.id() as i32;
         let fd = pidfd_open(pid).unwrap().unwrap();
         assert!(start_time(pid).unwrap().unwrap() > 0);
@@ -145,6 +145,7 @@ mod tests {
         assert!(exited(fd.as_fd(), Duration::ZERO).unwrap());
         assert_eq!(reap(fd.as_fd()).unwrap_err().errno(), libc::ECHILD);
         assert_eq!(start_time(pid).unwrap(), None);
+        assert!(child.wait().is_err(), "reaped above");
     }
 
     #[test]

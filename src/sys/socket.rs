@@ -203,6 +203,11 @@ mod tests {
         rustix::io::fcntl_getfd(fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC)
     }
 
+    /// For everybody: a child that another test has just forked may still have a copy.
+    fn close(socket: OwnedFd) {
+        rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+    }
+
     #[test]
     fn carries_bytes_and_descriptors() {
         let (a, b) = pair().unwrap();
@@ -219,7 +224,7 @@ mod tests {
         assert_eq!(recv(second.as_fd(), &mut [0; 4]).unwrap().unwrap().len, 1);
         let got = recv(b.as_fd(), &mut buffer).unwrap().unwrap();
         assert_eq!((got.len, got.fds.iter().flatten().count()), (5, 0));
-        drop(a);
+        close(a);
         assert!(recv(b.as_fd(), &mut buffer).unwrap().is_none());
         assert_eq!(send(b.as_fd(), b"x", &[]).unwrap_err().errno(), Errno::PIPE.raw_os_error());
     }
@@ -265,7 +270,7 @@ mod tests {
         drop(client);
         assert!(recv(server.as_fd(), &mut [0; 4]).unwrap().is_none());
         assert_eq!(listen_at(fd.as_fd(), "gate").unwrap_err().errno(), Errno::ADDRINUSE.raw_os_error());
-        drop(listener);
+        close(listener);
         assert!(connect_at(fd.as_fd(), "gate", Duration::ZERO).unwrap().is_none(), "refused");
     }
 
