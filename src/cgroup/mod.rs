@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::plan::cgroup::{CgroupPlan, Place, Version, Write};
 use directory::Directory;
 use nix::errno::Errno;
-use record::Record;
+pub(crate) use record::Record;
 use std::os::fd::{AsFd, BorrowedFd};
 
 pub(crate) use survey::Survey;
