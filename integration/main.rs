@@ -16,9 +16,16 @@ mod cli;
 mod errors;
 mod lifecycle;
 mod mounts;
+mod namespaces;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[("cli", cli::CASES), ("errors", errors::CASES), ("lifecycle", lifecycle::CASES)])
+    harness::main(&[
+        ("cli", cli::CASES),
+        ("errors", errors::CASES),
+        ("lifecycle", lifecycle::CASES),
+        ("mounts", mounts::CASES),
+        ("namespaces", namespaces::CASES),
+    ])
 }
