@@ -13,12 +13,27 @@
 mod harness;
 
 mod cli;
+mod devices;
 mod errors;
 mod lifecycle;
 mod mounts;
+mod namespaces;
+mod paths;
+mod process;
+mod sysctl;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[("cli", cli::CASES), ("errors", errors::CASES), ("lifecycle", lifecycle::CASES)])
+    harness::main(&[
+        ("cli", cli::CASES),
+        ("devices", devices::CASES),
+        ("errors", errors::CASES),
+        ("lifecycle", lifecycle::CASES),
+        ("mounts", mounts::CASES),
+        ("namespaces", namespaces::CASES),
+        ("paths", paths::CASES),
+        ("process", process::CASES),
+        ("sysctl", sysctl::CASES),
+    ])
 }
