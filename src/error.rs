@@ -63,21 +63,25 @@ impl Error {
         self.0.errno
     }
 
-    /// The parts that travel from init to the runtime: call, reason and hint, in this order, empty where unknown.
-    pub(crate) fn parts(&self) -> [&str; 3] {
-        let Parts { call, reason, hint, .. } = &*self.0;
-        [call.as_deref().unwrap_or(""), reason, hint.as_deref().unwrap_or("")]
+    /// The parts that travel from init to the runtime: field, call, reason and hint, empty where unknown.
+    pub(crate) fn parts(&self) -> [&str; 4] {
+        let Parts { field, call, reason, hint, .. } = &*self.0;
+        fn text(part: &Option<String>) -> &str {
+            part.as_deref().unwrap_or_default()
+        }
+        [text(field), text(call), reason, text(hint)]
     }
 
     /// The error again, on the other side; `parts` as [`Error::parts`] gave them.
-    pub(crate) fn from_parts(errno: i32, [call, reason, hint]: [&str; 3]) -> Self {
+    pub(crate) fn from_parts(errno: i32, [field, call, reason, hint]: [&str; 4]) -> Self {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Error(Box::new(Parts {
+            operation: None,
+            field: some(field),
             call: some(call),
             reason: reason.to_owned(),
             errno,
             hint: some(hint),
-            ..Parts::default()
         }))
     }
 }

@@ -28,49 +28,25 @@ struct Command {
     name: &'static str,
     about: &'static str,
     run: fn(&Settings, Words) -> Result<u8>,
-    /// It puts a process into a container, from where the runtime's binary must not be writable.
-    seals: bool,
 }
 
 /// Every command once; parser and help read this table.
 const COMMANDS: [Command; 11] = [
-    Command { name: "create", about: "Create a container", run: create::create, seals: true },
-    Command {
-        name: "start",
-        about: "Run the program of a created container",
-        run: control::start,
-        seals: false,
-    },
-    Command { name: "run", about: "Create a container and start it", run: create::run, seals: true },
-    Command {
-        name: "state",
-        about: "Print the state of a container as JSON",
-        run: show::state,
-        seals: false,
-    },
-    Command { name: "kill", about: "Send a signal to a container", run: control::kill, seals: false },
-    Command { name: "delete", about: "Delete a stopped container", run: control::delete, seals: false },
-    Command { name: "list", about: "List the containers below --root", run: show::list, seals: false },
-    Command {
-        name: "spec",
-        about: "Write a config.json to start from",
-        run: spec_command::spec,
-        seals: false,
-    },
-    Command {
-        name: "plan",
-        about: "Print what create would do, and do nothing",
-        run: create::plan,
-        seals: false,
-    },
-    Command {
-        name: "features",
-        about: "Print what this runtime can do, as JSON",
-        run: show::features,
-        seals: false,
-    },
-    Command { name: "help", about: "Print this help or that of a command", run: help, seals: false },
+    Command { name: "create", about: "Create a container", run: create::create },
+    Command { name: "start", about: "Run the program of a created container", run: control::start },
+    Command { name: "run", about: "Create a container and start it", run: create::run },
+    Command { name: "state", about: "Print the state of a container as JSON", run: show::state },
+    Command { name: "kill", about: "Send a signal to a container", run: control::kill },
+    Command { name: "delete", about: "Delete a stopped container", run: control::delete },
+    Command { name: "list", about: "List the containers below --root", run: show::list },
+    Command { name: "spec", about: "Write a config.json to start from", run: spec_command::spec },
+    Command { name: "plan", about: "Print what create would do, and do nothing", run: create::plan },
+    Command { name: "features", about: "Print what this runtime can do, as JSON", run: show::features },
+    Command { name: "help", about: "Print this help or that of a command", run: help },
 ];
+
+/// Commands that put a process into a container, from where the runtime's binary must not be writable.
+const SEALED: [&str; 2] = ["create", "run"];
 
 /// Commands of runc that other issues build; the answer has to be an error, also to `checkpoint --help`, by which
 /// podman asks whether checkpoints work.
@@ -85,6 +61,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn begin(words: Words) -> Result<u8> {
+    // Before anything is read or opened, since it starts the program over. A container that is called like a command
+    // costs one start more.
+    if words.iter().any(|word| SEALED.iter().any(|command| word == command)) {
+        seal::seal()?;
+    }
     let inherited = mark_inherited()?;
     let globals: Globals =
         args::parse_with(words, |command| command.bin_name("onggi").after_help(overview()))?;
@@ -97,9 +78,6 @@ fn begin(words: Words) -> Result<u8> {
     };
     let name = words.remove(0);
     let command = find(&name)?;
-    if command.seals {
-        seal::seal()?;
-    }
     let settings = Settings { inherited, ..settings::from(globals) };
     log::debug(&format!("{} {words:?} with {settings:?}", command.name));
     (command.run)(&settings, words)

@@ -7,7 +7,7 @@ use crate::init::birth::Newborn;
 use crate::init::hook;
 use crate::init::link::{Heard, Link};
 use crate::plan::Plan;
-use crate::plan::step::{Planned, Point};
+use crate::plan::step::Point;
 use crate::sys::namespace::Shared;
 use crate::sys::{pidfd, process};
 use std::os::fd::AsFd;
@@ -32,6 +32,9 @@ pub(super) fn until_created(
                     maps::give(newborn.pid, maps)?;
                 }
                 cgroup.attach(newborn.pid, true)?;
+                for &(resource, hard) in &plan.hard_limits {
+                    process::raise_hard_limit(newborn.pid, resource, hard)?;
+                }
             }
             Heard::At(Point::Mounted) => {
                 for hook in &plan.hooks {
@@ -39,13 +42,10 @@ pub(super) fn until_created(
                 }
             }
             Heard::At(Point::Created) => {
-                for (field, resource, soft, hard) in &plan.rlimits {
-                    process::prlimit(newborn.pid, *resource, *soft, *hard).map_err(|e| e.at(field))?;
-                }
                 return Ok(());
             }
             Heard::At(Point::Going) => return Err(Error::new("init went before it was told to")),
-            Heard::Failed(step, error) => return Err(error.at(field(&plan.init, step))),
+            Heard::Failed(error) => return Err(error),
             Heard::End => return Err(died(plan, newborn, progress)),
         }
         link.go()?;
@@ -53,16 +53,14 @@ pub(super) fn until_created(
 }
 
 /// Tells init to go, and hears whether execve succeeded: then the wire closes behind `Going`.
-///
-/// `init`: the list that init walks, for the fields of its errors.
-pub(super) fn until_gone(init: &[Planned], link: &Link) -> Result<()> {
+pub(super) fn until_gone(link: &Link) -> Result<()> {
     link.go()?;
     let mut going = false;
     loop {
         match link.hear()? {
             Heard::At(Point::Going) => going = true,
             Heard::At(_) => return Err(Error::new("init met us where nobody waits")),
-            Heard::Failed(step, error) => return Err(error.at(field(init, step))),
+            Heard::Failed(error) => return Err(error),
             Heard::End if going => return Ok(()),
             Heard::End => {
                 return Err(Error::new("the container's process was killed before it could start")
@@ -70,10 +68,6 @@ pub(super) fn until_gone(init: &[Planned], link: &Link) -> Result<()> {
             }
         }
     }
-}
-
-fn field(init: &[Planned], step: usize) -> &str {
-    init.get(step).map_or("init", |planned| planned.field.0.as_str())
 }
 
 /// Why init is gone without a word.
@@ -84,8 +78,11 @@ fn died(plan: &Plan, newborn: &Newborn, progress: &Shared) -> Error {
         Some(Ok(exit)) => format!("ended with status {}", exit.status()),
         _ => "closed its wire".to_owned(),
     };
-    let doing = plan.init.get(step).map_or_else(String::new, |planned| planned.step.to_string());
+    let (field, doing) = plan
+        .init
+        .get(step)
+        .map_or_else(Default::default, |planned| (planned.field.to_string(), planned.step.to_string()));
     Error::new(format!("the container's process {how} while doing: {doing}"))
-        .at(field(&plan.init, step))
+        .at(field)
         .hint("killed by a memory limit? see linux.resources.memory and the kernel's log")
 }

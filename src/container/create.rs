@@ -4,7 +4,7 @@
 //! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
 
 use super::attend;
-use super::store::{Claim, ContainerId, Locked, Saved};
+use super::store::{Claim, ContainerId, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
 use crate::cgroup::Survey;
 use crate::error::{Error, Result};
@@ -58,7 +58,6 @@ pub(super) struct Creation {
 
 /// A container at `created`: its process waits for a word on `link`.
 pub(super) struct Created {
-    pub(super) plan: Plan,
     pub(super) locked: Locked,
     pub(super) newborn: Newborn,
     pub(super) link: Link,
@@ -119,7 +118,8 @@ impl Creation {
                 Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
             );
         }
-        let survey = Survey::of(&plan.cgroup)?;
+        let survey =
+            Survey::of(&plan.cgroup).map_err(|e| if exists(&root, &id) { already_exists() } else { e })?;
         let mut claim = Claim::new(&root, &id, Saved { cgroup: Some(survey.record()), ..saved })?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
@@ -156,7 +156,7 @@ impl Creation {
             write_pid_file(path, newborn.pid)?;
         }
         cgroup.keep();
-        Ok(Created { plan, locked: claim.keep(), newborn: child.keep(), link })
+        Ok(Created { locked: claim.keep(), newborn: child.keep(), link })
     }
 }
 

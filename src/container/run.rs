@@ -42,8 +42,8 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             // What arrives from now on waits until the container can have it.
             signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
         }
-        let Created { plan, locked, newborn, link } = creation.carry_out(options)?;
-        if let Err(error) = attend::until_gone(&plan.init, &link) {
+        let Created { locked, newborn, link } = creation.carry_out(options)?;
+        if let Err(error) = attend::until_gone(&link) {
             let _ = pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::reap(newborn.pidfd.as_fd());
             remove_pid_file(options);

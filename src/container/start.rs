@@ -25,8 +25,7 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
 fn go(settings: &Settings, locked: &Locked) -> Result<()> {
     let gate = gate::connect(locked.dir())?;
     let gate = gate.ok_or_else(|| Error::new("cannot start an already running container"))?;
-    // The plan is not at hand any more: init sends what it says of its errors, and they name the call and the path.
-    attend::until_gone(&[], &Link::of(gate))?;
+    attend::until_gone(&Link::of(gate))?;
     gate::remove(locked.dir())?;
     let state = State::new(locked.saved()?, Status::Running).json()?;
     run_tolerantly(settings, &locked.saved()?.poststart, &state);

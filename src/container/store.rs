@@ -274,6 +274,19 @@ fn absent<T>(error: Error) -> Result<Option<T>> {
     if error.errno() == ENOENT { Ok(None) } else { Err(error) }
 }
 
+/// runc's words.
+pub(crate) fn already_exists() -> Error {
+    Error::new("container with given ID already exists")
+}
+
+/// Whether somebody has claimed the id.
+pub(crate) fn exists(root: &Path, id: &ContainerId) -> bool {
+    matches!(
+        Place::find(root, id).and_then(|place| place.map_or(Ok(None), |place| place.open())),
+        Ok(Some(_))
+    )
+}
+
 /// runc's words; engines look for `does not exist`.
 pub(crate) fn no_such_container() -> Error {
     Error::new("container does not exist")
@@ -405,7 +418,7 @@ impl Claim {
                 // The levels of a long id can be removed with another one.
                 Err(error) if error.errno() == ENOENT => continue,
                 Err(error) if error.errno() == EEXIST => {
-                    return Err(Error::new("container with given ID already exists"));
+                    return Err(already_exists());
                 }
                 Err(error) => return Err(at(error)),
             }

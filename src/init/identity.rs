@@ -168,7 +168,7 @@ fn not_executable(name: &CStr, error: &Error) -> Error {
         libc::ELOOP => format!("exec: {name:?}: a magic link, or too many links"),
         _ => return error.clone(),
     };
-    Error::from_parts(error.errno(), ["", &reason, ""])
+    Error::from_parts(error.errno(), ["", "", &reason, ""])
 }
 
 /// The container's /etc/passwd: only if it is a regular file, only its first MiB, never waiting.

@@ -1,5 +1,5 @@
 //! The wire between runtime and init: three messages, one packet each. `At(point)`: init has come to a meeting.
-//! `Go`: the runtime lets it on. `Failed(step, error)`: init gives up. No configuration ever travels here; the
+//! `Go`: the runtime lets it on. `Failed(error)`: init gives up; the error names the field of its step. No configuration ever travels here; the
 //! order of meetings stands in the plan, which both sides hold.
 
 use crate::error::{Error, Result};
@@ -21,8 +21,8 @@ pub(crate) struct Link(OwnedFd);
 pub(crate) enum Heard {
     /// Init waits for `Go` (or, at `Going`, is about to execve).
     At(Point),
-    /// Init gave up at this step of the plan.
-    Failed(usize, Error),
+    /// Init gave up.
+    Failed(Error),
     /// The wire is closed: execve succeeded, or init is dead.
     End,
 }
@@ -60,9 +60,8 @@ impl Link {
     }
 
     /// Init: gives up.
-    pub(crate) fn failed(&self, step: usize, error: &Error) -> Result<()> {
+    pub(crate) fn failed(&self, error: &Error) -> Result<()> {
         let mut message = vec![FAILED];
-        message.extend_from_slice(&(step as u32).to_le_bytes());
         message.extend_from_slice(&error.errno().to_le_bytes());
         message.extend_from_slice(error.parts().join("\0").as_bytes());
         message.truncate(LONGEST);
@@ -81,13 +80,11 @@ impl Link {
         };
         match message {
             [AT, point] => Point::from_byte(*point).map(Heard::At).ok_or_else(garbled),
-            [FAILED, rest @ ..] if rest.len() >= 8 => {
-                let number =
-                    |at: usize| i32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
-                let text = String::from_utf8_lossy(&rest[8..]);
-                let mut parts = text.splitn(3, '\0');
-                let parts = [(); 3].map(|()| parts.next().unwrap_or_default());
-                Ok(Heard::Failed(number(0) as usize, Error::from_parts(number(4), parts)))
+            [FAILED, a, b, c, d, text @ ..] => {
+                let text = String::from_utf8_lossy(text);
+                let mut parts = text.splitn(4, '\0');
+                let parts = [(); 4].map(|()| parts.next().unwrap_or_default());
+                Ok(Heard::Failed(Error::from_parts(i32::from_le_bytes([*a, *b, *c, *d]), parts)))
             }
             _ => Err(garbled()),
         }
@@ -110,9 +107,9 @@ mod tests {
         runtime.go().unwrap();
         assert!(init.wait_for_go().unwrap());
         let error = Error::call("chdir(\"/x\")", 13).hint("h");
-        init.failed(7, &error).unwrap();
-        let Heard::Failed(step, heard) = runtime.hear().unwrap() else { panic!("not failed") };
-        assert_eq!((step, heard), (7, error));
+        init.failed(&error).unwrap();
+        let Heard::Failed(heard) = runtime.hear().unwrap() else { panic!("not failed") };
+        assert_eq!(heard, error);
         drop(init);
         assert!(matches!(runtime.hear().unwrap(), Heard::End));
     }

@@ -74,7 +74,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         init.inherited.progress.store(i as u32, Relaxed);
         if let Err(error) = init.step(&planned.step) {
             // If the runtime is gone there is nobody to tell.
-            let _ = init.inherited.link.failed(i, &error);
+            let _ = init.inherited.link.failed(&error.at(&planned.field));
             break;
         }
     }
@@ -115,6 +115,7 @@ impl Init<'_> {
             Step::MoveRoot => self.enter_root(mount::move_to_root),
             Step::Chroot => self.enter_root(mount::chroot_here),
             Step::RootReadonly => self.root_readonly(),
+            Step::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),
             Step::Personality(persona) => process::personality(*persona),
             Step::Umask(mask) => {
                 process::umask(*mask);

@@ -118,7 +118,7 @@ impl Node {
         };
         let path = CString::new(self.path).map_err(|_| Error::new("contains a NUL byte"))?;
         let tree = plan.open(&self.field, Tree { must_be, ..tree(path, false, host) });
-        let propagation = vec![baseline(spec)?];
+        let propagation = baseline(spec)?;
         let (source, point) = (Source::Tree(tree), MountPoint::LikeSource);
         plan.push(self.field, Step::Mount { at, source, point, links: Links::Follow, propagation });
         Ok(())

@@ -59,8 +59,9 @@ pub(crate) struct Plan {
     pub(crate) maps: Option<Maps>,
     /// process.oomScoreAdj, written by the runtime.
     pub(crate) oom_score_adj: Option<i32>,
-    /// process.rlimits as (field, resource, soft, hard), set by the runtime, who may raise them, at `Created`.
-    pub(crate) rlimits: Vec<(Field, u32, u64, u64)>,
+    /// process.rlimits as (resource, hard): with a user namespace only the runtime may raise a hard limit; init sets
+    /// the limits themselves, late, when it needs no more than they leave.
+    pub(crate) hard_limits: Vec<(u32, u64)>,
     /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
     pub(crate) hooks: Vec<Hook>,
     /// The container's state as its own hooks read it.
@@ -134,7 +135,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         birth: Birth::default(),
         maps: None,
         oom_score_adj: spec.process().as_ref().and_then(|process| process.oom_score_adj()),
-        rlimits: Vec::new(),
+        hard_limits: process::hard_limits(spec, &namespaces),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
         state: state_text(spec, request),
         init: Vec::new(),

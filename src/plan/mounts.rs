@@ -36,7 +36,7 @@ struct Entry<'a> {
     at: Inside,
     mount: &'a Mount,
     options: MountOptions,
-    baseline: u64,
+    baseline: Vec<u64>,
 }
 
 /// All of `mounts`, in the listed order.
@@ -53,7 +53,7 @@ pub(crate) fn mount_all(
         let one = || -> Result<()> {
             let at = Inside::new(mount.destination())?;
             let options = mount_options::parse(mount.options().as_deref().unwrap_or_default())?;
-            let entry = Entry { field: field.clone(), at, mount, options, baseline };
+            let entry = Entry { field: field.clone(), at, mount, options, baseline: baseline.clone() };
             entry.plan(plan, spec, host, request, namespaces)
         };
         let mut one = one;
@@ -175,13 +175,9 @@ impl Entry<'_> {
         Ok(())
     }
 
-    /// The clone was made on the host and may be its peer: cut the tie, unless the config wants to keep it.
+    /// The clone was made on the host and is its peer: that tie is cut before the entry's own options apply.
     fn propagation(&self) -> Vec<u64> {
-        let asked = &self.options.propagation;
-        match asked.first() {
-            Some(first) if first & (libc::MS_REC | libc::MS_SHARED) != 0 => asked.clone(),
-            _ => std::iter::once(self.baseline).chain(asked.iter().copied()).collect(),
-        }
+        [self.baseline.as_slice(), &self.options.propagation].concat()
     }
 
     fn idmap(&self, spec: &Spec) -> Result<Option<Idmap>> {
@@ -317,7 +313,7 @@ impl Entry<'_> {
         let tree = Tree { attr: self.options.attr, deep: self.options.deep, ..tree(path, false, host) };
         let tree = plan.open(&self.field, tree);
         let source = Source::Tree(tree);
-        let propagation = vec![self.baseline];
+        let propagation = self.baseline.clone();
         let (point, links) = (MountPoint::Directory, self.links());
         plan.push(&self.field, Step::Mount { at, source, point, links, propagation });
         Ok(())

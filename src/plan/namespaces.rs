@@ -107,7 +107,7 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     plan.birth.time = time_offsets(spec, namespaces);
     plan.maps = maps(spec, host, namespaces)?;
     let setgroups = plan.maps.as_ref().is_none_or(|maps| maps.writer != MapWriter::Single);
-    if plan.maps.is_some() || plan.cgroup.attaches_after_birth() {
+    if plan.maps.is_some() || plan.cgroup.attaches_after_birth() || !plan.hard_limits.is_empty() {
         plan.push("linux", Step::Meet(Point::Born));
     }
     if namespaces.own(Namespace::User) {

@@ -3,7 +3,7 @@
 use super::capabilities;
 use super::host::Host;
 use super::namespaces::Namespaces;
-use super::step::{Field, Namespace, Step};
+use super::step::{Namespace, Step};
 use super::{MapWriter, Plan, Request};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
@@ -29,7 +29,10 @@ fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
 /// Limits, identity and rights of the process; its executable is found.
 pub(crate) fn become_it(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<()> {
     let process = process(spec)?;
-    plan.rlimits = rlimits(process);
+    for (i, limit) in process.rlimits().iter().flatten().enumerate() {
+        let field = format!("process.rlimits[{i}] {:?}", limit.typ().to_string());
+        plan.push(field, Step::Rlimit(rlimit_number(limit.typ()), limit.soft(), limit.hard()));
+    }
     if let Some(personality) = spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()) {
         let persona = match personality.domain() {
             LinuxPersonalityDomain::PerLinux => PER_LINUX,
@@ -98,13 +101,11 @@ fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {
     Ok((all(process.args(), "args")?, all(process.env(), "env")?))
 }
 
-fn rlimits(process: &Process) -> Vec<(Field, u32, u64, u64)> {
-    let list = process.rlimits().iter().flatten().enumerate();
-    list.map(|(i, limit)| {
-        let field = Field(format!("process.rlimits[{i}] {:?}", limit.typ().to_string()));
-        (field, rlimit_number(limit.typ()), limit.soft(), limit.hard())
-    })
-    .collect()
+/// The hard limits that init could not raise by itself.
+pub(crate) fn hard_limits(spec: &Spec, namespaces: &Namespaces) -> Vec<(u32, u64)> {
+    let limits = spec.process().as_ref().and_then(|process| process.rlimits().as_ref());
+    let limits = limits.filter(|_| namespaces.own(Namespace::User)).into_iter().flatten();
+    limits.map(|limit| (rlimit_number(limit.typ()), limit.hard())).collect()
 }
 
 /// asm-generic/resource.h; libc gives them another type on each C library.

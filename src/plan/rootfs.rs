@@ -65,10 +65,17 @@ fn propagation(spec: &Spec) -> Result<Option<u64>> {
     row.map(|row| Some(row.1)).ok_or_else(wrong)
 }
 
-/// What every mount of the container gets unless it says otherwise: nothing flows back to the host.
-pub(crate) fn baseline(spec: &Spec) -> Result<u64> {
+/// What all mounts of the new mount namespace become first: nothing flows back to the host.
+fn isolation(spec: &Spec) -> Result<u64> {
     let private = propagation(spec)?.is_some_and(|flags| flags & libc::MS_PRIVATE != 0);
     Ok(libc::MS_REC | if private { libc::MS_PRIVATE } else { libc::MS_SLAVE })
+}
+
+/// What a mount cloned from the host becomes before its own propagation options are applied; nothing if the config
+/// wants a shared root: then it stays the host mount's peer.
+pub(crate) fn baseline(spec: &Spec) -> Result<Vec<u64>> {
+    let shared = propagation(spec)?.is_some_and(|flags| flags & libc::MS_SHARED != 0);
+    if shared { Ok(Vec::new()) } else { isolation(spec).map(|flags| vec![flags]) }
 }
 
 /// The root file system is cloned before birth and attached in the new mount namespace.
@@ -91,7 +98,7 @@ pub(crate) fn attach(
         plan.push(field, Step::OpenRoot(at));
         return Ok(());
     }
-    let propagation = baseline(spec)?;
+    let propagation = isolation(spec)?;
     if namespaces.new(Namespace::Mount) {
         plan.push("linux.rootfsPropagation", Step::IsolateMounts(propagation));
     }

@@ -375,6 +375,8 @@ pub(crate) enum Step {
     RootPropagation(u64),
     /// The root mount becomes read-only.
     RootReadonly,
+    /// setrlimit(2): resource, soft, hard.
+    Rlimit(u32, u64, u64),
     /// personality(2).
     Personality(u64),
     /// umask(2).

@@ -38,8 +38,8 @@ impl fmt::Display for Plan {
         for hook in &self.hooks {
             writeln!(f, "runtime hook {:?}  # {}", hook.path, hook.field)?;
         }
-        for (field, resource, soft, hard) in &self.rlimits {
-            writeln!(f, "runtime prlimit {resource} soft {soft} hard {hard}  # {field}")?;
+        for (resource, hard) in &self.hard_limits {
+            writeln!(f, "runtime prlimit {resource} hard at least {hard}  # process.rlimits")?;
         }
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "runtime oom_score_adj {adjustment}  # process.oomScoreAdj")?;
@@ -161,6 +161,7 @@ impl fmt::Display for Step {
             Step::Chroot => f.write_str("chroot"),
             Step::RootPropagation(bits) => write!(f, "propagation of / {bits:#x}"),
             Step::RootReadonly => f.write_str("root read-only"),
+            Step::Rlimit(resource, soft, hard) => write!(f, "setrlimit {resource} soft {soft} hard {hard}"),
             Step::Personality(persona) => write!(f, "personality {persona:#x}"),
             Step::Umask(mask) => write!(f, "umask {mask:04o}"),
             Step::NoNewPrivileges => f.write_str("no_new_privs"),

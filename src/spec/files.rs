@@ -22,6 +22,11 @@ pub(crate) fn check_files(spec: &Spec, bundle: &Path) -> Result<()> {
         if !found.is_dir() {
             return Err(Error::new(format!("{path:?} is not a directory")).at(&field));
         }
+        if path.canonicalize().is_ok_and(|real| real == Path::new("/")) {
+            return Err(Error::new("is the host's own root")
+                .at(&field)
+                .hint("a container would mount over the host's files: give it a directory"));
+        }
     }
     hooks::each(spec, |name, i, hook| {
         if name == "startContainer" {

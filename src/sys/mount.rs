@@ -142,7 +142,7 @@ pub(crate) fn mount_on_fd(
     if super::fs::magic_of(c"/proc/thread-self/fd")? != super::fs::PROC_MAGIC {
         return Err(Error::new("/proc is not a procfs").hint("onggi needs /proc of the host"));
     }
-    let path = fd_path(target);
+    let path = fd_path(&target);
     mount(source, &path, fstype, flags, data)
 }
 

@@ -125,23 +125,37 @@ pub(crate) fn raise_ambient(capability: u32) -> Result<()> {
     prctl("PR_CAP_AMBIENT", libc::PR_CAP_AMBIENT, [raise, capability.into(), 0, 0]).map(drop)
 }
 
-/// prlimit(2) of another process: soft and hard, RLIM_INFINITY is u64::MAX.
-pub(crate) fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: `limit` lives over the call; no old value is asked for.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            pid,
-            resource,
-            std::ptr::from_ref(&limit),
-            std::ptr::null_mut::<u8>(),
-        )
-    };
-    Errno::result(done).map(drop).map_err(|errno| {
-        let error = Error::call(format!("prlimit({pid}, soft {soft}, hard {hard})"), errno as i32);
+/// prlimit(2): the old limit, soft and hard, of a process (0: this one), and perhaps a new one.
+fn prlimit(pid: i32, resource: u32, new: Option<(u64, u64)>) -> std::result::Result<(u64, u64), Errno> {
+    let new = new.map(|(soft, hard)| libc::rlimit64 { rlim_cur: soft, rlim_max: hard });
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let new = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: both structures live over the call; a null pointer means no new limit.
+    let done =
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, new, std::ptr::from_mut(&mut old)) };
+    Errno::result(done).map(|_| (old.rlim_cur, old.rlim_max))
+}
+
+/// setrlimit(2) of this process; RLIM_INFINITY is u64::MAX.
+pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    prlimit(0, resource, Some((soft, hard))).map(drop).map_err(|errno| {
+        let error = Error::call(format!("setrlimit(soft {soft}, hard {hard})"), errno as i32);
         if errno == Errno::EPERM { error.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { error }
     })
+}
+
+/// Raises the hard limit of a child to at least this. Not being allowed to is no error yet: the child may have
+/// enough, and says so itself when it does not.
+pub(crate) fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()> {
+    let failed = |errno: Errno| Error::call(format!("prlimit({pid}, hard {hard})"), errno as i32);
+    let (soft, now) = prlimit(pid, resource, None).map_err(failed)?;
+    if now >= hard {
+        return Ok(());
+    }
+    match prlimit(pid, resource, Some((soft, hard))) {
+        Ok(_) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(failed(errno)),
+    }
 }
 
 /// personality(2).
