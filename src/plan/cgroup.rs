@@ -1,1 +1,0 @@
-//! linux.cgroupsPath and linux.resources as a cgroup plan (config-linux.md, Control groups). Pure.
