@@ -1,1 +1,382 @@
-//! Carries out a cgroup plan (config-linux.md, Control groups): create, join, limit, freeze, kill, remove. It decides no value and reads no config.
+//! Carries out a cgroup plan (config-linux.md, Control groups): create, join, limit, freeze, kill, remove. It decides
+//! no value and reads no config.
+//!
+//! The order of a birth: [`Survey::of`] looks and touches nothing, its [`Survey::record`] goes into the state file,
+//! [`Survey::create`] makes the cgroups and [`Cgroup::limit`] writes the limits; then the process is born, on v2
+//! directly into [`Cgroup::birth_fd`]; [`Cgroup::attach`] puts it into all others and [`Cgroup::load_filter`] adds
+//! the device filter of v2, both before the process may go on. [`Cgroup::keep`] once all is well: until then,
+//! dropping it removes what it made.
+
+pub(crate) mod cpuset;
+pub(crate) mod directory;
+pub(crate) mod filter;
+pub(crate) mod freezer;
+pub(crate) mod record;
+pub(crate) mod survey;
+pub(crate) mod tree;
+pub(crate) mod wait;
+
+use crate::error::{Error, Result};
+use crate::plan::cgroup::{CgroupPlan, Place, Version, Write};
+use directory::Directory;
+use nix::errno::Errno;
+pub(crate) use record::Record;
+use std::os::fd::{AsFd, BorrowedFd};
+
+pub(crate) use survey::Survey;
+
+/// The container's cgroups, made or joined.
+#[derive(Debug)]
+pub(crate) struct Cgroup<'p> {
+    plan: &'p CgroupPlan,
+    sites: Vec<Site<'p>>,
+    record: Record,
+    kept: bool,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Site<'p> {
+    place: &'p Place,
+    /// The mount point.
+    top: Directory,
+    /// The container's cgroup.
+    leaf: Directory,
+}
+
+impl<'p> Cgroup<'p> {
+    /// What exists now: the record to keep in the state file.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The v2 cgroup, to be born into (CLONE_INTO_CGROUP).
+    pub(crate) fn birth_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.sites.iter().find(|site| site.is_v2()).map(|site| site.leaf.as_fd())
+    }
+
+    /// Writes the limits; nothing is in the cgroups yet.
+    ///
+    /// # Errors
+    /// The field, the file, the value and the kernel's reason.
+    pub(crate) fn limit(&self) -> Result<()> {
+        for site in &self.sites {
+            if site.place.needs_cpuset() {
+                cpuset::fill(site.place, &site.top, &site.leaf)?;
+            }
+            site.write_all()?;
+        }
+        Ok(())
+    }
+
+    /// Puts a process into every cgroup; the v2 one is left out when the process was `born` there.
+    pub(crate) fn attach(&self, pid: i32, born: bool) -> Result<()> {
+        for site in self.sites.iter().filter(|site| !(born && site.is_v2())) {
+            match site.leaf.write("cgroup.procs", &pid.to_string()) {
+                Err(error) if site.place.optional && not_permitted(&error) => {}
+                result => result.map_err(|error| error.at("linux.cgroupsPath"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the device filter of the v2 cgroup, if the plan has one. The process need not be held back while the
+    /// kernel verifies it, but must not run the user's program before.
+    pub(crate) fn load_filter(&self) -> Result<()> {
+        match (&self.plan.filter, self.birth_fd()) {
+            (Some(filter), Some(leaf)) => filter::load(filter, leaf),
+            _ => Ok(()),
+        }
+    }
+
+    /// All is well: the cgroups stay.
+    pub(crate) fn keep(mut self) -> Record {
+        self.kept = true;
+        std::mem::take(&mut self.record)
+    }
+}
+
+impl Drop for Cgroup<'_> {
+    /// Undoes what was made. Nobody hears of a failure here, the caller is on its way out with an error of its own;
+    /// the record in the state file lets `delete --force` try again.
+    fn drop(&mut self) {
+        if !self.kept {
+            let made = Record(self.record.0.iter().filter(|entry| entry.made > 0).cloned().collect());
+            made.kill().ok();
+            made.remove().ok();
+        }
+    }
+}
+
+impl Site<'_> {
+    fn is_v2(&self) -> bool {
+        self.place.version() == Version::V2
+    }
+
+    /// In order. In a cgroup that was there before, old values may stand in the way of new ones (a memory limit above
+    /// the old limit of memory and swap): what the kernel calls invalid is tried once more after all others.
+    fn write_all(&self) -> Result<()> {
+        let mut again = Vec::new();
+        for write in &self.place.writes {
+            match self.write(write) {
+                Err(error) if error.errno() == Errno::EINVAL as i32 => again.push((write, error)),
+                result => result?,
+            }
+        }
+        let hopeless = again.len() == self.place.writes.len();
+        for (write, error) in again {
+            if hopeless {
+                return Err(error);
+            }
+            self.write(write)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, write: &Write) -> Result<()> {
+        let absent = |error: &Error| error.errno() == Errno::ENOENT as i32;
+        let mut result = self.leaf.write(write.file, &write.value);
+        if result.as_ref().is_err_and(absent) {
+            if write.if_present {
+                return Ok(());
+            }
+            if self.is_v2() {
+                self.enable(write.controller).map_err(|error| error.at(&write.field))?;
+                result = self.leaf.write(write.file, &write.value);
+            }
+        }
+        result.map_err(|error| {
+            let swap = absent(&error) && write.file.starts_with("memory.") && write.file.contains("sw");
+            let error = if swap {
+                error.hint("the kernel does not count swap: boot it with swapaccount=1")
+            } else {
+                error
+            };
+            error.at(&write.field)
+        })
+    }
+
+    /// Gives a controller to the container's v2 cgroup, from the top down. Asked for only when a limit was, and when
+    /// its file is missing, so that nothing is changed above the container without need.
+    fn enable(&self, controller: &str) -> Result<()> {
+        let names = self.place.path.names();
+        for depth in 0..names.len() {
+            let above = self.top.descend(&names[..depth])?;
+            above.write("cgroup.subtree_control", &format!("+{controller}")).map_err(|error| match error.errno() {
+                e if e == Errno::EBUSY as i32 => error.hint(format!(
+                    "{} has processes of its own, so that it cannot limit cgroups below it: choose another linux.cgroupsPath",
+                    above.path()
+                )),
+                e if e == Errno::ENOENT as i32 || e == Errno::EINVAL as i32 => {
+                    error.hint(format!("the {controller} controller is not available there: see cgroup.controllers"))
+                }
+                _ => error,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The runtime lacks the permission, or the cgroup file system is mounted read-only.
+fn not_permitted(error: &Error) -> bool {
+    [Errno::EACCES, Errno::EPERM, Errno::EROFS].iter().any(|errno| *errno as i32 == error.errno())
+}
+
+#[cfg(test)]
+mod tests {
+    //! With real cgroups: as root, `cargo test --lib cgroup::tests -- --ignored --test-threads 1`, also in a mount
+    //! namespace of one's own where /sys/fs/cgroup is cgroup2.
+
+    use super::*;
+    use crate::plan::layout::CgroupLayout;
+    use nix::sys::signal::Signal;
+    use serde_json::{Value, json};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+
+    fn planned(linux: Value) -> CgroupPlan {
+        let read = |file| std::fs::read_to_string(file).unwrap();
+        let layout = CgroupLayout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+        let linux = serde_json::from_value(linux).unwrap();
+        crate::plan::cgroup::plan(Some(&linux), "onggi-test", &layout, false, false).unwrap()
+    }
+
+    fn process(cgroup: &Cgroup<'_>, script: &str) -> Child {
+        let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
+        cgroup.attach(child.id() as i32, false).unwrap();
+        child
+    }
+
+    fn exists(record: &Record) -> Vec<bool> {
+        let path = |e: &record::Entry| format!("{}{}", e.mount, e.path);
+        record.0.iter().map(|e| std::path::Path::new(&path(e)).exists()).collect()
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn whole_life() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-parent/whole"}));
+        let survey = Survey::of(&plan).unwrap();
+        let before = survey.record();
+        assert!(exists(&before).iter().all(|there| !there));
+        let cgroup = survey.create().unwrap();
+        assert_eq!(cgroup.record(), &before);
+        cgroup.limit().unwrap();
+        assert!(exists(&before).iter().all(|there| *there));
+        let mut child = process(&cgroup, "sleep 100 & exec sleep 100");
+        cgroup.load_filter().unwrap();
+        let taken = Survey::of(&plan).unwrap_err().to_string();
+        assert!(taken.contains("is in use"), "{taken}");
+        let record = cgroup.keep();
+        let pids = record.processes().unwrap();
+        assert!(pids.contains(&(child.id() as i32)), "{pids:?}");
+        assert!(!record.is_frozen().unwrap());
+        record.freeze().unwrap();
+        assert!(record.is_frozen().unwrap());
+        record.thaw().unwrap();
+        assert!(!record.is_frozen().unwrap());
+        record.freeze().unwrap();
+        record.kill().unwrap();
+        child.wait().unwrap();
+        record.remove().unwrap();
+        assert!(exists(&record).iter().all(|there| !there));
+        record.remove().unwrap();
+        record.kill().unwrap();
+        assert!(record.processes().unwrap().is_empty() && !record.is_frozen().unwrap());
+        for entry in &record.0 {
+            assert!(!std::path::Path::new(&format!("{}/onggi-test-parent", entry.mount)).exists());
+        }
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn dropped_means_undone() {
+        let plan = planned(json!({}));
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        cgroup.limit().unwrap();
+        let record = cgroup.record().clone();
+        let mut child = process(&cgroup, "exec sleep 100");
+        drop(cgroup);
+        child.wait().unwrap();
+        assert!(exists(&record).iter().all(|there| !there));
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn existing_cgroup_is_joined_and_stays() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-there"}));
+        let first = Survey::of(&plan).unwrap().create().unwrap().keep();
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        assert!(cgroup.record().0.iter().all(|entry| entry.made == 0));
+        cgroup.limit().unwrap();
+        let mut child = process(&cgroup, "exec sleep 100");
+        let second = cgroup.keep();
+        second.kill().unwrap();
+        child.wait().unwrap();
+        second.remove().unwrap();
+        assert!(exists(&second).iter().all(|there| *there));
+        first.remove().unwrap();
+        assert!(exists(&second).iter().all(|there| !there));
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn nested_cgroups_of_the_container_go_too() {
+        use std::os::unix::ffi::OsStrExt;
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-nested"}));
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        cgroup.limit().unwrap();
+        for entry in &cgroup.record().0 {
+            let mut dir = std::path::PathBuf::from(format!("{}{}", entry.mount, entry.path));
+            for _ in 0..40 {
+                dir.push("x".repeat(20));
+                std::fs::create_dir(&dir).unwrap();
+                std::fs::create_dir(dir.join(std::ffi::OsStr::from_bytes(b"odd \xff name"))).unwrap();
+            }
+        }
+        let mut child = process(&cgroup, "exec sleep 100");
+        let record = cgroup.keep();
+        let deep =
+            format!("{}{}/{}", record.0[0].mount, record.0[0].path, ["x".repeat(20).as_str(); 40].join("/"));
+        std::fs::write(format!("{deep}/cgroup.procs"), child.id().to_string()).unwrap();
+        assert_eq!(record.processes().unwrap(), [child.id() as i32]);
+        record.kill().unwrap();
+        child.wait().unwrap();
+        record.remove().unwrap();
+        assert!(exists(&record).iter().all(|there| !there));
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn signals_reach_all() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-signal"}));
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        cgroup.limit().unwrap();
+        let mut children: Vec<Child> = (0..5).map(|_| process(&cgroup, "exec sleep 100")).collect();
+        let record = cgroup.keep();
+        let mut sent = Vec::new();
+        record
+            .signal_all(|pid| {
+                sent.push(pid);
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM)
+                    .map_err(|errno| Error::call("kill", errno as i32))
+            })
+            .unwrap();
+        assert_eq!(sent.len(), 5);
+        children.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        record.remove().unwrap();
+        assert!(exists(&record).iter().all(|there| !there));
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn limits_are_written() {
+        if !planned(json!({})).attaches_after_birth() {
+            return;
+        }
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-deep/a/limits", "resources": {
+            "pids": {"limit": 50}, "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
+            "cpu": {"shares": 512, "quota": 50000, "period": 100000, "burst": 1000, "cpus": "0", "mems": "0"},
+            "devices": [{"allow": false, "access": "rwm"}]
+        }}));
+        for _ in 0..2 {
+            let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+            cgroup.limit().unwrap();
+            for site in &cgroup.sites {
+                for write in site.place.writes.iter().filter(|write| write.controller != "devices") {
+                    assert_eq!(site.leaf.read(write.file).unwrap().trim(), write.value, "{write:?}");
+                }
+                if site.place.controllers == "devices" {
+                    let list = site.leaf.read("devices.list").unwrap();
+                    assert!(list.lines().count() == 12 && list.contains("c 1:3 rwm"), "{list}");
+                }
+            }
+            let smaller = planned(json!({"cgroupsPath": "/onggi-test-deep/a/limits", "resources": {
+                "memory": {"limit": 268435456, "swap": 268435456}}}));
+            Survey::of(&smaller).unwrap().create().unwrap().limit().unwrap();
+        }
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-bad", "resources": {"cpu": {"cpus": "900"}}}));
+        let error = Survey::of(&plan).unwrap().create().unwrap().limit().unwrap_err().to_string();
+        assert!(error.starts_with("linux.resources.cpu.cpus: write(\"/sys/fs/cgroup/cpuset/onggi-test-bad/cpuset.cpus\", \"900\"): E"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn v2_names_the_missing_controller() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-test-v2/x", "resources": {"pids": {"limit": 5}}}));
+        if plan.attaches_after_birth() {
+            return;
+        }
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let error = cgroup.limit().unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "linux.resources.pids.limit: write(\"/sys/fs/cgroup/cgroup.subtree_control\", \"+pids\"): E"
+            ),
+            "{error}"
+        );
+        let record = cgroup.record().clone();
+        drop(cgroup);
+        assert!(exists(&record).iter().all(|there| !there));
+    }
+}

@@ -1,0 +1,232 @@
+//! What the state file keeps of a container's control groups, and all that can be done with them from there, by any
+//! later process: list, signal, freeze, kill, remove. A cgroup that is gone is fine everywhere.
+
+use super::directory::Directory;
+use super::freezer::Freezer;
+use super::tree;
+use super::wait::Deadline;
+use crate::error::{Error, Result};
+use crate::plan::cgroup::path::CgroupPath;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+/// How long processes may take to die of SIGKILL.
+const KILL_BOUND: Duration = Duration::from_secs(10);
+/// How long a cgroup may stay busy after that.
+const REMOVE_BOUND: Duration = Duration::from_secs(5);
+
+/// The control groups that exist for a container, or are about to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Record(pub(crate) Vec<Entry>);
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    /// Where its hierarchy is mounted.
+    pub(crate) mount: String,
+    /// Its controllers; empty on v2.
+    pub(crate) controllers: String,
+    /// The cgroup below the mount point.
+    pub(crate) path: CgroupPath,
+    /// How many directories at the end of the path the runtime made. 0: all was there before, and stays.
+    pub(crate) made: usize,
+}
+
+impl Entry {
+    fn is_v2(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
+    fn top(&self) -> Result<Directory> {
+        Directory::mounted(&self.mount, self.is_v2())
+    }
+
+    /// None if it is gone.
+    fn open(&self) -> Result<Option<Directory>> {
+        let Some(top) = tree::unless_gone(self.top())? else { return Ok(None) };
+        tree::unless_gone(top.descend(self.path.names()))
+    }
+
+    /// Removes the cgroup with all below it, then those above it that the runtime made and that nobody else uses.
+    fn remove(&self) -> Result<()> {
+        let names = self.path.names();
+        let (Some(first), Some(top)) = (names.len().checked_sub(self.made), tree::unless_gone(self.top())?)
+        else {
+            return Ok(());
+        };
+        for depth in (first..names.len()).rev() {
+            let name = c_name(&names[depth])?;
+            let between = match depth {
+                0 => None,
+                _ => match tree::unless_gone(top.descend(&names[..depth]))? {
+                    None => continue,
+                    parent => parent,
+                },
+            };
+            let parent = between.as_ref().unwrap_or(&top);
+            if tree::removed(parent.remove(&name))? {
+                continue;
+            }
+            if depth + 1 < names.len() {
+                return Ok(()); // somebody else's cgroup is in it
+            }
+            self.remove_busy(parent, &name)?;
+        }
+        Ok(())
+    }
+
+    /// Processes may have exited only now, and the kernel takes its time; cgroups may be inside.
+    fn remove_busy(&self, parent: &Directory, name: &CStr) -> Result<()> {
+        let deadline = Deadline::after(REMOVE_BOUND);
+        loop {
+            let Some(cgroup) = tree::unless_gone(parent.child(name))? else { return Ok(()) };
+            tree::clear(&cgroup)?;
+            let attempt = parent.remove(name);
+            let Err(error) = &attempt else { return Ok(()) };
+            if tree::removed(attempt.clone())? {
+                return Ok(());
+            }
+            let mut pids = BTreeSet::new();
+            tree::unless_gone(tree::processes(&cgroup, &mut pids))?;
+            if deadline.passed() {
+                return Err(error.clone().hint(held_by(&pids)));
+            }
+            if pids.is_empty() {
+                deadline.moment()?;
+            } else if self.is_v2() {
+                deadline.event(&cgroup, "populated", "0")?;
+            } else {
+                deadline.exits(&Vec::from_iter(pids))?;
+            }
+        }
+    }
+}
+
+fn c_name(name: &str) -> Result<CString> {
+    CString::new(name).map_err(|_| Error::new("a cgroup's name contains NUL"))
+}
+
+fn held_by(pids: &BTreeSet<i32>) -> String {
+    if pids.is_empty() {
+        return "no process of this pid namespace is in it: somebody else's, or the kernel, holds it"
+            .to_owned();
+    }
+    let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+    format!("held by processes {}", pids.join(", "))
+}
+
+impl Record {
+    /// All processes in the container's cgroups and below, as numbers of the runtime's pid namespace.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>> {
+        let mut pids = BTreeSet::new();
+        for entry in &self.0 {
+            if let Some(cgroup) = entry.open()? {
+                tree::unless_gone(tree::processes(&cgroup, &mut pids))?;
+            }
+        }
+        pids.remove(&(std::process::id() as i32));
+        Ok(Vec::from_iter(pids))
+    }
+
+    /// Calls `send` for every process, all of them frozen meanwhile where that is possible, so that none escapes by
+    /// forking. `send` decides which errors count; the first stops it.
+    pub(crate) fn signal_all(&self, send: impl FnMut(i32) -> Result<()>) -> Result<()> {
+        let freezer = self.freezer()?;
+        let was_frozen = freezer.as_ref().is_some_and(|freezer| freezer.is_frozen().unwrap_or(false));
+        let frozen = !was_frozen && freezer.as_ref().is_some_and(|freezer| freezer.freeze().is_ok());
+        let sent = self.processes().and_then(|pids| pids.into_iter().try_for_each(send));
+        if frozen {
+            freezer.map_or(Ok(()), |freezer| freezer.release())?;
+        }
+        sent
+    }
+
+    /// SIGKILL to everything, frozen or not, and a bounded wait until nothing is left.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let deadline = Deadline::after(KILL_BOUND);
+        for entry in self.0.iter().filter(|entry| entry.is_v2()) {
+            if let Some(cgroup) = entry.open()?
+                && cgroup.write("cgroup.kill", "1").is_ok()
+            {
+                deadline.event(&cgroup, "populated", "0")?;
+            }
+        }
+        if self.0.iter().all(Entry::is_v2) && self.processes()?.is_empty() {
+            return Ok(());
+        }
+        self.kill_each(deadline)
+    }
+
+    /// cgroup v1, and v2 before Linux 5.14: freeze, kill, thaw, until no process is left.
+    fn kill_each(&self, deadline: Deadline) -> Result<()> {
+        let freezer = self.freezer()?;
+        loop {
+            let mut pids = self.processes()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            if deadline.passed() {
+                let pids = BTreeSet::from_iter(pids);
+                return Err(Error::new("processes live on after SIGKILL").hint(held_by(&pids)));
+            }
+            let frozen = freezer.as_ref().is_some_and(|freezer| freezer.freeze().is_ok());
+            if frozen {
+                pids = self.processes()?;
+            }
+            for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                // Only ESRCH can come of it, or EPERM of somebody else's process, which then is reported as left.
+                kill_process(pid, Signal::KILL).ok();
+            }
+            if let Some(freezer) = &freezer {
+                tree::unless_gone(freezer.release())?;
+            }
+            deadline.exits(&pids)?;
+        }
+    }
+
+    /// The v2 freezer where there is one, since a process frozen there can still be killed; else that of v1.
+    fn freezer(&self) -> Result<Option<Freezer>> {
+        let v1 = |entry: &&Entry| entry.controllers.split(',').any(|controller| controller == "freezer");
+        if let Some(entry) = self.0.iter().find(|entry| entry.is_v2()) {
+            return Ok(entry.open()?.map(Freezer::V2));
+        }
+        match self.0.iter().find(v1) {
+            Some(entry) => Ok(entry.open()?.map(Freezer::V1)),
+            None => Ok(None),
+        }
+    }
+
+    fn required_freezer(&self) -> Result<Freezer> {
+        self.freezer()?.ok_or_else(|| Error::new("the container has no cgroup that could be frozen"))
+    }
+
+    /// Stops all processes, and waits until they are.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.required_freezer()?.freeze()
+    }
+
+    /// Releases all processes.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.required_freezer()?.thaw()
+    }
+
+    /// Whether the container is paused.
+    pub(crate) fn is_frozen(&self) -> Result<bool> {
+        match self.freezer()? {
+            Some(freezer) => Ok(tree::unless_gone(freezer.is_frozen())?.unwrap_or(false)),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes what the runtime made: the container's cgroups with everything below them, and those above them that
+    /// it made on the way if nobody else uses them. A cgroup that was there before stays.
+    ///
+    /// # Errors
+    /// A cgroup that stays busy, with the processes that hold it; the others are removed all the same.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.0.iter().map(Entry::remove).fold(Ok(()), Result::and)
+    }
+}
