@@ -151,6 +151,7 @@ impl Record {
             if let Some(cgroup) = entry.open()?
                 && cgroup.write("cgroup.kill", "1").is_ok()
             {
+                self.release_all()?;
                 deadline.event(&cgroup, "populated", "0")?;
             }
         }
@@ -180,23 +181,33 @@ impl Record {
                 // Only ESRCH can come of it, or EPERM of somebody else's process, which then is reported as left.
                 kill_process(pid, Signal::KILL).ok();
             }
-            if let Some(freezer) = &freezer {
-                tree::unless_gone(freezer.release())?;
-            }
+            self.release_all()?;
             deadline.exits(&pids)?;
         }
     }
 
-    /// The v2 freezer where there is one, since a process frozen there can still be killed; else that of v1.
-    fn freezer(&self) -> Result<Option<Freezer>> {
+    /// Every freezer that the container is in: the hybrid layout has two, and either may have stopped it. That of v2
+    /// comes first, since a process frozen there can still be killed.
+    fn freezers(&self) -> Result<Vec<Freezer>> {
         let v1 = |entry: &&Entry| entry.controllers.split(',').any(|controller| controller == "freezer");
-        if let Some(entry) = self.0.iter().find(|entry| entry.is_v2()) {
-            return Ok(entry.open()?.map(Freezer::V2));
+        let mut freezers = Vec::new();
+        for entry in self.0.iter().filter(|entry| entry.is_v2()) {
+            freezers.extend(entry.open()?.map(Freezer::V2));
         }
-        match self.0.iter().find(v1) {
-            Some(entry) => Ok(entry.open()?.map(Freezer::V1)),
-            None => Ok(None),
+        for entry in self.0.iter().filter(v1) {
+            freezers.extend(entry.open()?.map(Freezer::V1));
         }
+        Ok(freezers)
+    }
+
+    /// Lets the dying die: a process frozen by cgroup v1 does not.
+    fn release_all(&self) -> Result<()> {
+        self.freezers()?.iter().try_for_each(|freezer| tree::unless_gone(freezer.release()).map(drop))
+    }
+
+    /// The one to freeze with.
+    fn freezer(&self) -> Result<Option<Freezer>> {
+        Ok(self.freezers()?.into_iter().next())
     }
 
     fn required_freezer(&self) -> Result<Freezer> {
@@ -208,17 +219,19 @@ impl Record {
         self.required_freezer()?.freeze()
     }
 
-    /// Releases all processes.
+    /// Releases all processes, whoever stopped them.
     pub(crate) fn thaw(&self) -> Result<()> {
-        self.required_freezer()?.thaw()
+        self.freezers()?.iter().try_for_each(Freezer::thaw)
     }
 
     /// Whether the container is paused.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
-        match self.freezer()? {
-            Some(freezer) => Ok(tree::unless_gone(freezer.is_frozen())?.unwrap_or(false)),
-            None => Ok(false),
+        for freezer in self.freezers()? {
+            if tree::unless_gone(freezer.is_frozen())?.unwrap_or(false) {
+                return Ok(true);
+            }
         }
+        Ok(false)
     }
 
     /// Removes what the runtime made: the container's cgroups with everything below them, and those above them that
