@@ -45,7 +45,8 @@ struct Site<'p> {
 }
 
 impl<'p> Cgroup<'p> {
-    /// What exists now: the record to keep in the state file.
+    /// What exists now.
+    #[cfg(test)]
     pub(crate) fn record(&self) -> &Record {
         &self.record
     }
@@ -231,11 +232,11 @@ mod tests {
         let pids = record.processes().unwrap();
         assert!(pids.contains(&(child.id() as i32)), "{pids:?}");
         assert!(!record.is_frozen().unwrap());
-        record.freeze().unwrap();
+        record.freezer().unwrap().unwrap().freeze().unwrap();
         assert!(record.is_frozen().unwrap());
         record.thaw().unwrap();
         assert!(!record.is_frozen().unwrap());
-        record.freeze().unwrap();
+        record.freezer().unwrap().unwrap().freeze().unwrap();
         record.kill().unwrap();
         child.wait().unwrap();
         record.remove().unwrap();
@@ -323,7 +324,9 @@ mod tests {
             })
             .unwrap();
         assert_eq!(sent.len(), 5);
-        children.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        for child in &mut children {
+            child.wait().unwrap();
+        }
         record.remove().unwrap();
         assert!(exists(&record).iter().all(|there| !there));
     }

@@ -206,17 +206,8 @@ impl Record {
     }
 
     /// The one to freeze with.
-    fn freezer(&self) -> Result<Option<Freezer>> {
+    pub(super) fn freezer(&self) -> Result<Option<Freezer>> {
         Ok(self.freezers()?.into_iter().next())
-    }
-
-    fn required_freezer(&self) -> Result<Freezer> {
-        self.freezer()?.ok_or_else(|| Error::new("the container has no cgroup that could be frozen"))
-    }
-
-    /// Stops all processes, and waits until they are.
-    pub(crate) fn freeze(&self) -> Result<()> {
-        self.required_freezer()?.freeze()
     }
 
     /// Releases all processes, whoever stopped them.

@@ -101,6 +101,7 @@ impl Creation {
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
             gate,
+            rootless: settings.rootless,
             no_cgroups,
         };
         let plan = plan::plan(&spec, &host, &request)?;
@@ -137,7 +138,7 @@ impl Creation {
             init::run(Inheritance { steps, handles, opened, state, link: far, gate, progress, preserved })
         };
         drop((far, gate, opened));
-        let mut child = Unkept(Some(newborn));
+        let child = Unkept(Some(newborn));
         let newborn = child.get();
         let start_time = pidfd::start_time(newborn.pid)?;
         claim.update(|saved| (saved.pid, saved.start_time) = (Some(newborn.pid), start_time))?;

@@ -198,6 +198,7 @@ pub(super) mod fixture {
 
     pub(crate) fn settings(root: &Path) -> Settings {
         Settings {
+            inherited: 0,
             root: root.to_owned(),
             cgroups: CgroupManager::Disabled,
             rootless: None,

@@ -406,6 +406,12 @@ impl Drop for Locked {
 pub(crate) struct Claim(Locked);
 
 impl Claim {
+    /// What is recorded so far.
+    #[cfg(test)]
+    pub(crate) fn saved(&self) -> &Saved {
+        &self.0.saved
+    }
+
     /// Claims the id, or says that it is taken. `saved` should name what is about to exist.
     pub(crate) fn new(root: &Path, id: &ContainerId, mut saved: Saved) -> Result<Self> {
         for _ in 0..TRIES {
@@ -437,11 +443,6 @@ impl Claim {
             }
         }
         Err(Error::new("deleted again and again while it was being created").at(id))
-    }
-
-    /// What is recorded so far.
-    pub(crate) fn saved(&self) -> &Saved {
-        &self.0.saved
     }
 
     /// Changes the state, for readers at once and as a whole.

@@ -79,6 +79,14 @@ fn configured(spec: &Spec) -> Result<Vec<Node>> {
     list.into_iter().flatten().enumerate().map(node).collect()
 }
 
+/// Engines hand over st_mode as they found it, type bits included; nothing else may be in it.
+fn permissions(mode: u32) -> Result<u32> {
+    match mode & !(libc::S_IFMT | 0o7777) {
+        0 => Ok(mode & 0o7777),
+        _ => Err(Error::new(format!("fileMode {mode:#o} is no file mode"))),
+    }
+}
+
 impl Node {
     fn of(field: String, device: &LinuxDevice) -> Result<Self> {
         let number = |n: i64, name: &str| {
@@ -99,7 +107,7 @@ impl Node {
             path: device.path().to_string_lossy().into_owned(),
             kind,
             number,
-            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            mode: permissions(device.file_mode().unwrap_or(0o666))?,
             uid: device.uid().unwrap_or(0),
             gid: device.gid().unwrap_or(0),
         })

@@ -28,6 +28,7 @@ pub(crate) struct Hierarchy {
 }
 
 impl Hierarchy {
+    #[cfg(test)]
     /// Whether this v1 hierarchy manages the controller.
     pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.split(',').any(|c| c == controller)
@@ -35,6 +36,7 @@ impl Hierarchy {
 }
 
 impl CgroupLayout {
+    #[cfg(test)]
     /// Only v2 is in use.
     pub(crate) fn is_v2(&self) -> bool {
         self.v1.is_empty() && self.unified.is_some()

@@ -40,6 +40,8 @@ pub(crate) struct Request<'a> {
     pub(crate) preserve_fds: u32,
     /// Wait at the start gate (`create`) instead of going straight on (`run`).
     pub(crate) gate: bool,
+    /// `--rootless`: control groups that cannot be had are done without; none: as the machine says.
+    pub(crate) rootless: Option<bool>,
     /// `--cgroup-manager disabled`.
     pub(crate) no_cgroups: bool,
 }
@@ -121,16 +123,11 @@ fn state_text(spec: &Spec, request: &Request<'_>) -> StateText {
 /// The first field of the config that this machine cannot honour.
 pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Plan> {
     let namespaces = Namespaces::of(spec)?;
+    let rootless = request.rootless.unwrap_or(!host.privileged || host.nested);
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
         warnings: Vec::new(),
-        cgroup: cgroup::plan(
-            spec.linux().as_ref(),
-            request.id,
-            &host.cgroups,
-            request.no_cgroups,
-            !host.privileged,
-        )?,
+        cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, rootless)?,
         handles: Vec::new(),
         birth: Birth::default(),
         maps: None,

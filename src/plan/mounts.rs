@@ -1,9 +1,8 @@
 //! mounts (config.md, Mounts; config-linux.md, Linux mount options): each entry becomes one step, a cgroup mount
 //! becomes what this machine's layout needs.
 
-use super::cgroup::Place;
+use super::cgroup::View;
 use super::host::Host;
-use super::layout::Hierarchy;
 use super::mount_options::{self, Idmapped, MountOptions};
 use super::namespaces::{Namespaces, id_maps};
 use super::rootfs::{READ_ONLY, baseline, host_path, tree};
@@ -108,7 +107,7 @@ impl Entry<'_> {
                 || self.options.bind
                 || self.fstype() == "bind"
                 || self.options.remount);
-        if on_proc || self.below(b"proc") && !BELOW_PROC.iter().any(|path| allowed(&path)) {
+        if on_proc || self.below(b"proc") && !BELOW_PROC.iter().any(allowed) {
             return Err(Error::new("cannot be mounted: it is inside /proc")
                 .hint("only procfs itself and single files such as /proc/meminfo may be mounted there"));
         }
@@ -248,12 +247,8 @@ impl Entry<'_> {
 
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
     fn cgroup(&self, plan: &mut Plan, host: &Host, namespaces: &Namespaces) -> Result<()> {
-        let own = namespaces.new(Namespace::Cgroup);
-        let views: Vec<View> = if plan.cgroup.places.is_empty() {
-            host.cgroups.unified.iter().chain(&host.cgroups.v1).map(View::of_the_runtime).collect()
-        } else {
-            plan.cgroup.places.iter().map(View::of).collect()
-        };
+        let own = namespaces.is_new(Namespace::Cgroup);
+        let views = plan.cgroup.views(&host.cgroups, own);
         match views.as_slice() {
             [] => Err(Error::new("there is no cgroup file system to show")
                 .hint("is /sys/fs/cgroup mounted, and --cgroup-manager not disabled?")),
@@ -317,45 +312,6 @@ impl Entry<'_> {
         let (point, links) = (MountPoint::Directory, self.links());
         plan.push(&self.field, Step::Mount { at, source, point, links, propagation });
         Ok(())
-    }
-}
-
-/// A hierarchy as the container sees it.
-struct View {
-    /// The directory in the tmpfs, as distributions name it.
-    name: String,
-    unified: bool,
-    /// Of a new mount.
-    options: Vec<(String, Option<String>)>,
-    /// The container's own cgroup on the host.
-    path: String,
-}
-
-impl View {
-    fn of(place: &Place) -> Self {
-        View::new(&place.controllers, place.directory())
-    }
-
-    /// Without a cgroup of its own the container is in the runtime's.
-    fn of_the_runtime(hierarchy: &Hierarchy) -> Self {
-        let directory = format!("{}{}", hierarchy.mount, hierarchy.own);
-        View::new(&hierarchy.controllers, directory)
-    }
-
-    /// `controllers`: empty on v2.
-    fn new(controllers: &str, path: String) -> Self {
-        let unified = controllers.is_empty();
-        let (name, options) = match controllers.strip_prefix("name=") {
-            _ if unified => ("unified".to_owned(), Vec::new()),
-            Some(name) => {
-                (name.to_owned(), vec![("none".to_owned(), None), ("name".to_owned(), Some(name.to_owned()))])
-            }
-            None => {
-                let flags = controllers.split(',').map(|controller| (controller.to_owned(), None));
-                (controllers.to_owned(), flags.collect())
-            }
-        };
-        View { name, unified, options, path }
     }
 }
 

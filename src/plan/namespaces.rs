@@ -45,7 +45,7 @@ impl Namespaces {
     }
 
     /// Is this kind made new?
-    pub(crate) fn new(&self, kind: Namespace) -> bool {
+    pub(crate) fn is_new(&self, kind: Namespace) -> bool {
         self.0.get(&kind) == Some(&Choice::New)
     }
 
@@ -79,7 +79,7 @@ fn kind(typ: LinuxNamespaceType) -> Namespace {
 /// The flags of clone3, the trampoline's joins, the id maps, and the first steps of init.
 pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<()> {
     for kind in [Namespace::User, Namespace::Pid] {
-        if namespaces.new(kind) {
+        if namespaces.is_new(kind) {
             plan.birth.flags |= kind.flag();
         }
     }
@@ -124,7 +124,7 @@ fn join_at_birth(plan: &mut Plan, field: &Field, path: &CString, kind: Namespace
 
 /// linux.timeOffsets as lines of /proc/PID/timens_offsets (time_namespaces(7)).
 fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<String>> {
-    if !namespaces.new(Namespace::Time) {
+    if !namespaces.is_new(Namespace::Time) {
         return None;
     }
     let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
@@ -136,7 +136,7 @@ fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<String>> {
 }
 
 fn maps(spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<Option<Maps>> {
-    if !namespaces.new(Namespace::User) {
+    if !namespaces.is_new(Namespace::User) {
         return Ok(None);
     }
     let linux = spec.linux().as_ref().expect("a namespace was found in linux.namespaces");
@@ -187,11 +187,12 @@ pub(crate) fn enter(
         let id = plan.handle(&field.0, Handle::Namespace { path: path.clone(), kind, foreign: None });
         plan.push(&field.0, Step::Setns(id, kind));
     }
-    let flags = late.iter().filter(|&&kind| namespaces.new(kind)).fold(0, |flags, kind| flags | kind.flag());
+    let flags =
+        late.iter().filter(|&&kind| namespaces.is_new(kind)).fold(0, |flags, kind| flags | kind.flag());
     if flags != 0 {
         plan.push("linux.namespaces", Step::Unshare(flags));
     }
-    if namespaces.new(Namespace::Network) {
+    if namespaces.is_new(Namespace::Network) {
         plan.push("linux.namespaces", Step::LoopbackUp);
     }
     if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {

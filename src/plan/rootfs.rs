@@ -99,7 +99,7 @@ pub(crate) fn attach(
         return Ok(());
     }
     let propagation = isolation(spec)?;
-    if namespaces.new(Namespace::Mount) {
+    if namespaces.is_new(Namespace::Mount) {
         plan.push("linux.rootfsPropagation", Step::IsolateMounts(propagation));
     }
     let tree = tree(at.clone(), true, host);

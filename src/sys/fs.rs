@@ -124,12 +124,12 @@ pub(crate) fn device(stat: &Stat) -> (u32, u32) {
 
 /// fstatfs(2): the file system's magic number.
 pub(crate) fn magic(fd: impl AsFd) -> Result<i64> {
-    rustix::fs::fstatfs(fd).map(|s| s.f_type as i64).map_err(failed("fstatfs", c""))
+    rustix::fs::fstatfs(fd).map(|s| s.f_type).map_err(failed("fstatfs", c""))
 }
 
 /// statfs(2) of a path of the host: the file system's magic number.
 pub(crate) fn magic_of(path: &CStr) -> Result<i64> {
-    rustix::fs::statfs(path).map(|s| s.f_type as i64).map_err(failed("statfs", path))
+    rustix::fs::statfs(path).map(|s| s.f_type).map_err(failed("statfs", path))
 }
 
 /// Is the mount that this file was opened on read-only (fstatvfs(3), ST_RDONLY)?

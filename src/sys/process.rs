@@ -263,7 +263,7 @@ fn cloexec_one_by_one(first: u32) -> Result<()> {
 }
 
 /// Closes every descriptor from 3 on that is not in the list.
-pub(crate) fn close_all_but(keep: &mut Vec<i32>) {
+pub(crate) fn close_all_but(keep: &mut [i32]) {
     keep.sort_unstable();
     let mut first = 3;
     for &fd in keep.iter() {
@@ -337,9 +337,4 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn getpid() -> i32 {
     // std caches nothing, and glibc 2.25 and later does not either: true after clone3, too.
     std::process::id() as i32
-}
-
-/// The parent's id.
-pub(crate) fn getppid() -> i32 {
-    nix::unistd::getppid().as_raw()
 }

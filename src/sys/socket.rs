@@ -33,18 +33,6 @@ pub(crate) struct Received {
     pub(crate) fds: [Option<OwnedFd>; MAX_FDS],
 }
 
-/// Who is at the other end, as seen from our own pid and user namespaces: pid 0 or the overflow uid (65534) if the
-/// peer has no name here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Peer {
-    /// The process that connected, or that made the pair.
-    pub(crate) pid: i32,
-    /// Its effective user id.
-    pub(crate) uid: u32,
-    /// Its effective group id.
-    pub(crate) gid: u32,
-}
-
 fn failed(call: impl Into<String>) -> impl FnOnce(Errno) -> Error {
     move |errno| Error::call(call, errno.raw_os_error())
 }
@@ -169,14 +157,6 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
 }
 
-/// SO_PEERCRED (unix(7)).
-pub(crate) fn peer(socket: BorrowedFd<'_>) -> Result<Peer> {
-    // nix, not rustix: there a pid of 0, which a peer outside our pid namespace has, would be an invalid value.
-    let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)
-        .map_err(|errno| Error::call("getsockopt(SO_PEERCRED)", errno as i32))?;
-    Ok(Peer { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() })
-}
-
 fn unconnected(kind: SocketType, flags: SocketFlags) -> Result<OwnedFd> {
     rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC | flags, None)
         .map_err(failed("socket(AF_UNIX)"))
@@ -261,12 +241,6 @@ mod tests {
         let client = connect_at(fd.as_fd(), "gate", Duration::from_secs(1)).unwrap().unwrap();
         let server = accept(listener.as_fd()).unwrap();
         assert!(cloexec(server.as_fd()) && cloexec(client.as_fd()));
-        let us = Peer {
-            pid: std::process::id() as i32,
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-        };
-        assert_eq!(peer(server.as_fd()).unwrap(), us);
         drop(client);
         assert!(recv(server.as_fd(), &mut [0; 4]).unwrap().is_none());
         assert_eq!(listen_at(fd.as_fd(), "gate").unwrap_err().errno(), Errno::ADDRINUSE.raw_os_error());

@@ -56,10 +56,24 @@ pub(crate) struct View {
     pub(crate) unified: bool,
     /// What names the hierarchy in a new mount of it: `cpu` and `cpuacct`, or `name=systemd`; nothing on v2.
     pub(crate) options: Vec<(String, Option<String>)>,
-    /// The container's own cgroup on the host.
+    /// The cgroup on the host.
     pub(crate) path: String,
-    /// It may be missing: see [`Place::optional`].
-    pub(crate) optional: bool,
+}
+
+impl View {
+    fn new(hierarchy: &Hierarchy, path: String) -> Self {
+        let option = |option: &str| match option.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (option.to_owned(), None),
+        };
+        let controllers = hierarchy.controllers.split(',').filter(|controller| !controller.is_empty());
+        View {
+            name: hierarchy.mount.rsplit('/').next().unwrap_or_default().to_owned(),
+            unified: hierarchy.controllers.is_empty(),
+            options: controllers.map(option).collect(),
+            path,
+        }
+    }
 }
 
 /// One limit.
@@ -103,9 +117,16 @@ impl CgroupPlan {
         self.places.iter().any(|place| place.version() == Version::V1)
     }
 
-    /// What a mount of type `cgroup` shows, one hierarchy each.
-    pub(crate) fn views(&self) -> Vec<View> {
-        self.places.iter().map(Place::view).collect()
+    /// What a mount of type `cgroup` shows, one hierarchy each: the container's own cgroup. Where it has none, or,
+    /// without a cgroup namespace (`own`), perhaps none, it is in that of the runtime.
+    pub(crate) fn views(&self, layout: &CgroupLayout, own: bool) -> Vec<View> {
+        let hierarchies = layout.unified.iter().chain(&layout.v1);
+        let place_of = |mount: &str| self.places.iter().find(|place| place.mount == mount);
+        let view = |hierarchy: &Hierarchy| match place_of(&hierarchy.mount) {
+            Some(place) if own || !place.optional => View::new(hierarchy, place.directory()),
+            _ => View::new(hierarchy, format!("{}{}", hierarchy.mount.trim_end_matches('/'), hierarchy.own)),
+        };
+        hierarchies.map(view).collect()
     }
 
     /// The text of a plan, line by line; no lines without control groups.
@@ -141,20 +162,6 @@ impl Place {
     /// The cgroup as a path of the host, for people and for a mount's source.
     pub(crate) fn directory(&self) -> String {
         format!("{}{}", self.mount.trim_end_matches('/'), self.path)
-    }
-
-    fn view(&self) -> View {
-        let option = |option: &str| match option.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (option.to_owned(), None),
-        };
-        View {
-            name: self.mount.rsplit('/').next().unwrap_or_default().to_owned(),
-            unified: self.version() == Version::V2,
-            options: self.controllers.split(',').filter(|c| !c.is_empty()).map(option).collect(),
-            path: self.directory(),
-            optional: self.optional,
-        }
     }
 
     /// v1: processes may only enter when the cgroup has CPUs and memory nodes, which it does not get by itself.
@@ -390,7 +397,7 @@ mod tests {
     #[test]
     fn a_mount_of_type_cgroup_shows_the_containers_own() {
         let plan = planned(json!({}), &hybrid(), false).unwrap();
-        let views = plan.views();
+        let views = plan.views(&hybrid(), true);
         assert!(views[0].unified && views[0].name == "unified" && views[0].options.is_empty());
         assert_eq!(
             (views[1].name.as_str(), views[1].path.as_str()),
