@@ -162,7 +162,6 @@ fn missing_required_fields_name_the_path(sandbox: &mut Sandbox) {
     for (pointer, name) in [
         ("/ociVersion", "ociVersion"),
         ("/root", "root"),
-        ("/process", "process"),
         ("/root/path", "path"),
         ("/process/cwd", "cwd"),
         ("/mounts/0/destination", "destination"),

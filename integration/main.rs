@@ -12,28 +12,42 @@
 #[macro_use]
 mod harness;
 
+mod cgroups;
 mod cli;
+mod counts;
+mod crash;
 mod devices;
 mod errors;
+mod foreground;
+mod hooks;
+mod idmap;
 mod lifecycle;
 mod mounts;
 mod namespaces;
 mod paths;
 mod process;
 mod sysctl;
+mod userns;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harness::main(&[
+        ("cgroups", cgroups::CASES),
         ("cli", cli::CASES),
+        ("counts", counts::CASES),
+        ("crash", crash::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("foreground", foreground::CASES),
+        ("hooks", hooks::CASES),
+        ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
         ("paths", paths::CASES),
         ("process", process::CASES),
         ("sysctl", sysctl::CASES),
+        ("userns", userns::CASES),
     ])
 }

@@ -102,8 +102,7 @@ impl Line {
 #[track_caller]
 pub(crate) fn line(table: &str, point: &str) -> Line {
     let at = |line: &&str| line.split(' ').nth(4) == Some(point);
-    let found =
-        table.lines().filter(at).next_back().unwrap_or_else(|| panic!("no mount at {point}:\n{table}"));
+    let found = table.lines().rfind(at).unwrap_or_else(|| panic!("no mount at {point}:\n{table}"));
     let (left, right) = found.split_once(" - ").unwrap();
     let left: Vec<&str> = left.split(' ').collect();
     let right: Vec<&str> = right.split(' ').collect();

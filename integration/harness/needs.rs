@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Program(&'static str),
     /// A cgroup controller that the layout carries.
     Controller(&'static str),
+    /// A controller that the layout does not carry: what happens without it.
+    NoController(&'static str),
     /// A capability of this process: its number and name.
     Capability(u32, &'static str),
     /// A file of the kernel's (or the machine's).
@@ -69,6 +71,10 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
         Need::Controller(name) => {
             let why = format!("no {name} controller in cgroup {} here", layout.name());
             unless(layout.cgroup(name, "/").is_some(), why)
+        }
+        Need::NoController(name) => {
+            let why = format!("the {name} controller is here in cgroup {}", layout.name());
+            unless(layout.cgroup(name, "/").is_none(), why)
         }
         Need::Capability(number, name) => {
             let mine = status_field(processes::me(), "CapEff").unwrap_or_default();

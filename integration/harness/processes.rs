@@ -74,6 +74,17 @@ pub(crate) fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| !['Z', 'X'].contains(&stat.state))
 }
 
+/// The process's parent.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.parent)
+}
+
+/// The children of `parent` in this state.
+pub(crate) fn processes_in_state(parent: i32, state: char) -> Vec<i32> {
+    let all = all().into_iter().filter_map(stat);
+    all.filter(|stat| stat.parent == parent && stat.state == state).map(|stat| stat.pid).collect()
+}
+
 /// When the process started, in clock ticks since boot.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat(pid).map(|stat| stat.start_time)

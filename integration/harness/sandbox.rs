@@ -105,6 +105,13 @@ impl Sandbox {
         self.layout.cgroup(controller, path).unwrap_or_else(|| panic!("no {controller} hierarchy"))
     }
 
+    /// Removes the cgroup `path` in every hierarchy, where it is there and empty.
+    pub(crate) fn remove_cgroups(&self, path: &str) {
+        for hierarchy in self.layout.hierarchies() {
+            let _ = fs::remove_dir(hierarchy.mount.join(path.trim_start_matches('/')));
+        }
+    }
+
     // The configuration.
 
     /// Sets the value at a JSON pointer (`/linux/sysctl`); a missing last part is added, `-` appends to an array.

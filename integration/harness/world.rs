@@ -119,7 +119,8 @@ impl Traces {
         };
         let empty = |dir: &str| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
         let mut run = names("/run");
-        run.retain(|name| name != "/run/onggi" || !empty(name));
+        // The default state root may stay, empty; mount(8) keeps a folder of its own.
+        run.retain(|name| name != "/run/mount" && (name != "/run/onggi" || !empty(name)));
         let mut descriptors = names("/proc/self/fd");
         descriptors.retain(|name| fs::read_link(name).is_ok());
         let mut hasher = DefaultHasher::new();

@@ -1,0 +1,68 @@
+//! Speed held by counts, which do not depend on the machine's mood: processes exactly, system calls at most.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::harness::{Layout, Need, Sandbox};
+
+cases! {
+    two_processes_and_no_more: Need::Program("strace");
+    system_calls_of_the_standard_bundle: Need::Program("strace");
+    one_clone_and_one_exec: Need::Program("strace");
+    nothing_sleeps: Need::Program("strace");
+}
+
+/// Runs the standard bundle under strace with these options; the lines of the trace, pid first.
+fn traced(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
+    let trace = sandbox.path("trace");
+    let words: Vec<&str> =
+        ["strace", "-f", "-o", &trace].into_iter().chain(options.iter().copied()).collect();
+    sandbox.begin("run", &[]).through(&words).limit(60).finish().ok();
+    fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn pids(lines: &[String]) -> BTreeSet<&str> {
+    lines.iter().filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+/// The trace for a message, long lines cut.
+fn shown(lines: &[String]) -> String {
+    lines.iter().take(30).map(|line| line.chars().take(120).collect::<String>() + "\n").collect()
+}
+
+fn two_processes_and_no_more(sandbox: &mut Sandbox) {
+    let lines = traced(sandbox, &["-e", "trace=clone,clone3,fork,vfork,execve"]);
+    assert_eq!(pids(&lines).len(), 2, "the runtime and the container's process:\n{}", shown(&lines));
+}
+
+/// Up to the container's own execve; the re-opening of the own binary, where the defence needs one, included.
+fn system_calls_of_the_standard_bundle(sandbox: &mut Sandbox) {
+    let lines = traced(sandbox, &[]);
+    let ours =
+        lines.iter().filter(|line| !line.contains("+++ ") && !line.contains("--- ")).collect::<Vec<_>>();
+    let exec =
+        ours.iter().position(|line| line.contains("execve(\"/bin/true\"")).expect("the container's execve");
+    let init = ours[exec].split_whitespace().next().unwrap();
+    let after = ours[exec + 1..].iter().filter(|line| line.starts_with(init)).count();
+    let count = ours.iter().filter(|line| !line.contains("resumed>")).count() - after;
+    let most = match sandbox.layout {
+        Layout::V1 => 520,
+        Layout::V2 => 400,
+    };
+    assert!(count <= most, "{count} system calls, at most {most} were promised");
+}
+
+fn one_clone_and_one_exec(sandbox: &mut Sandbox) {
+    let lines = traced(sandbox, &["-e", "trace=clone,clone3,fork,vfork,execve,unshare"]);
+    let count = |name: &str| lines.iter().filter(|line| line.contains(&format!("{name}("))).count();
+    assert_eq!(count("clone3"), 1, "{}", shown(&lines));
+    assert_eq!(count("clone") + count("fork") + count("vfork"), 0, "{}", shown(&lines));
+    assert!(count("execve") <= 3, "the call, at most one re-exec, the container's:\n{}", shown(&lines));
+    assert!(count("unshare") <= 1, "{}", shown(&lines));
+}
+
+fn nothing_sleeps(sandbox: &mut Sandbox) {
+    let lines = traced(sandbox, &["-e", "trace=nanosleep,clock_nanosleep,sched_yield"]);
+    let sleeps: Vec<_> = lines.iter().filter(|line| line.contains('(') && !line.contains("+++")).collect();
+    assert!(sleeps.is_empty(), "{}", shown(&lines));
+}
