@@ -18,7 +18,7 @@ cases! {
     without_a_path_there_is_a_default;
     the_same_path_gives_the_same_place;
     an_existing_cgroup_is_joined_and_kept;
-    a_cgroup_with_processes_is_joined_and_kept;
+    a_cgroup_in_use_is_refused;
     a_frozen_cgroup_does_not_hang_create;
     cgroups_made_inside_are_removed: Need::Only(Layout::V2);
     paths_that_leave_the_hierarchy_are_refused;
@@ -128,17 +128,15 @@ fn an_existing_cgroup_is_joined_and_kept(sandbox: &mut Sandbox) {
     assert!(kept.iter().all(|&kept| kept), "removed although it was there before: {made:?}, {kept:?}");
 }
 
-/// "It can be used to run a new process in an existing container" (config-linux.md): two containers, one cgroup.
-fn a_cgroup_with_processes_is_joined_and_kept(sandbox: &mut Sandbox) {
+/// Two containers in one cgroup could not be killed, frozen or limited apart.
+fn a_cgroup_in_use_is_refused(sandbox: &mut Sandbox) {
     let first = sandbox.start_sleeper();
     let second = format!("{}-b", sandbox.token);
     let bundle = sandbox.path("bundle");
-    sandbox.onggi(&["run", "--detach", "--bundle", &bundle, &second]).finish().ok();
-    let listed = || fs::read_to_string(sandbox.cgroup("devices").join("cgroup.procs")).unwrap();
-    assert_eq!(listed().lines().count(), 2);
-    sandbox.onggi(&["kill", &second, "KILL"]).finish().ok();
-    assert!(until(5, || sandbox.onggi(&["delete", &second]).finish().status.success()));
-    assert_eq!(listed().trim(), first.to_string());
+    let output = sandbox.onggi(&["run", "--detach", "--bundle", &bundle, &second]).finish();
+    output.error(&["linux.cgroupsPath", "in use"]);
+    let listed = fs::read_to_string(sandbox.cgroup("devices").join("cgroup.procs")).unwrap();
+    assert_eq!(listed.trim(), first.to_string());
     assert_eq!(sandbox.status(), "running");
 }
 

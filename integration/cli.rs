@@ -437,8 +437,9 @@ fn kill_defaults_to_term(sandbox: &mut Sandbox) {
 
 fn kill_refuses_what_is_no_signal(sandbox: &mut Sandbox) {
     let pid = sandbox.start_sleeper();
-    for bad in ["FOO", "SIGFOO", "0", "65", "99999999999", "", "RTMIN+31", "RTMAX+1", "RTMIN+", "9x", "SIG"] {
-        let output = sandbox.onggi(&["kill", &sandbox.token, bad]).finish();
+    for bad in ["FOO", "SIGFOO", "-1", "65", "99999999999", "", "RTMIN+31", "RTMAX+1", "RTMIN+", "9x", "SIG"]
+    {
+        let output = sandbox.onggi(&["kill", "--", &sandbox.token, bad]).finish();
         output.error(&["signal", bad]);
     }
     assert!(is_alive(pid));

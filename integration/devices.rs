@@ -45,7 +45,7 @@ fn default_devices_work(sandbox: &mut Sandbox) {
 
 fn default_links_are_there(sandbox: &mut Sandbox) {
     let seen = sandbox
-        .prove("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo x > /dev/stdout");
+        .prove("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo x >> /dev/stdout");
     let wanted = "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\nx";
     assert_eq!(seen.replace("/dev/pts/ptmx", "pts/ptmx"), wanted);
 }
@@ -81,9 +81,9 @@ fn extra_devices_in_folders_that_do_not_exist(sandbox: &mut Sandbox) {
 }
 
 fn extra_device_with_the_name_of_a_default_one(sandbox: &mut Sandbox) {
-    let mut null = device("/dev/null", "c", 1, 3);
-    null["fileMode"] = json!(0o666);
-    sandbox.set("/linux/devices", json!([null]));
+    let mut again = device("/dev/null", "c", 1, 3);
+    again["fileMode"] = json!(0o666);
+    sandbox.set("/linux/devices", json!([again]));
     assert_eq!(sandbox.prove("stat -c '%t:%T %a' /dev/null"), "1:3 666");
 }
 

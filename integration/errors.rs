@@ -370,7 +370,7 @@ const HOOKS: [&str; 6] =
 fn hook_that_is_not_absolute(sandbox: &mut Sandbox) {
     for kind in HOOKS {
         sandbox.set("/hooks", json!({ kind: [{ "path": "bin/true" }] }));
-        sandbox.refused(&[&format!("hooks.{kind}[0].path"), "absolute"]);
+        sandbox.refused(&[&format!("hooks.{kind}[0]"), "bin/true", "absolute"]);
     }
 }
 
@@ -379,7 +379,7 @@ fn hook_that_is_not_executable(sandbox: &mut Sandbox) {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         sandbox.set("/hooks", json!({ kind: [{ "path": "/bin/true" }, { "path": file }] }));
-        sandbox.refused(&[&format!("hooks.{kind}[1].path"), &file, "permission denied"]);
+        sandbox.refused(&[&format!("hooks.{kind}[1]"), &file, "executable"]);
     }
 }
 
@@ -484,9 +484,10 @@ fn the_error_names_operation_and_container(sandbox: &mut Sandbox) {
 
 fn a_user_without_permission_is_told_so(sandbox: &mut Sandbox) {
     sandbox.write_config();
+    fs::set_permissions(sandbox.bundle(), fs::Permissions::from_mode(0o700)).unwrap();
     let words = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
     let bundle = sandbox.path("bundle");
     let call = sandbox.onggi(&["create", "--bundle", &bundle, &sandbox.token]).through(&words);
-    let output = call.finish().error(&["permission denied"]);
+    let output = call.finish().error(&["config.json", "permission denied"]);
     sandbox.clean(&output);
 }

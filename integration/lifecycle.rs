@@ -105,7 +105,7 @@ fn state_has_every_field_of_the_schema(sandbox: &mut Sandbox) {
     assert_eq!(state["bundle"], sandbox.path("bundle"));
     assert_eq!(state["rootfs"], sandbox.path("bundle/rootfs"));
     assert_eq!(state["annotations"], json!({ "org.example.key": "värde" }));
-    assert_eq!(state["owner"], "");
+    assert_eq!(state["owner"], "root");
     assert!(is_rfc3339(state["created"].as_str().unwrap()), "{state}");
     assert!(is_alive(pid));
 }

@@ -49,7 +49,6 @@ cases! {
     ambient_capabilities_reach_another_user;
     inheritable_needs_no_ambient;
     bounding_set_is_the_limit;
-    capabilities_without_the_prefix_are_refused;
     capabilities_beyond_the_callers_are_a_warning;
     oom_score_adj_is_set;
     oom_score_adj_is_the_callers_when_unset;
@@ -61,6 +60,7 @@ cases! {
     signals_are_default;
     dumpable_again_after_exec;
     standard_input_is_passed;
+    standard_streams_belong_to_the_user;
 }
 
 fn args_are_passed_verbatim(sandbox: &mut Sandbox) {
@@ -395,11 +395,6 @@ fn bounding_set_is_the_limit(sandbox: &mut Sandbox) {
     assert!(seen.contains("Operation not permitted") && seen.ends_with('0'), "{seen}");
 }
 
-fn capabilities_without_the_prefix_are_refused(sandbox: &mut Sandbox) {
-    sandbox.capabilities(&["KILL"]);
-    sandbox.refused(&["process.capabilities.", "KILL"]);
-}
-
 /// Engines ask for more than they have (podman --privileged in a container): what the caller lacks cannot be given
 /// and is left out with a warning, as every runtime does.
 fn capabilities_beyond_the_callers_are_a_warning(sandbox: &mut Sandbox) {
@@ -475,4 +470,11 @@ fn standard_input_is_passed(sandbox: &mut Sandbox) {
     sandbox.args(&["/bin/cat"]);
     let call = sandbox.begin("run", &[]).stdin(std::path::Path::new(&input));
     assert_eq!(call.finish().ok().text(), "some words");
+}
+
+/// A process that is not root opens /dev/stdout anew (servers that log there do): the pipe must be its own.
+fn standard_streams_belong_to_the_user(sandbox: &mut Sandbox) {
+    sandbox.set("/process/user", json!({ "uid": 1000, "gid": 1000 })).script("echo out > /dev/stdout");
+    let output = sandbox.begin("run", &[]).through(&["sh", "-c", "\"$@\" 2>&1 | cat", "sh"]).finish();
+    assert_eq!(output.text(), "out");
 }

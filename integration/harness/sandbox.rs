@@ -201,10 +201,11 @@ impl Sandbox {
         all(&self.rootfs("/"), owner);
     }
 
-    /// Writes config.json.
+    /// Writes config.json, as a whole: a call that is under way still reads the old one.
     pub(crate) fn write_config(&self) {
-        fs::write(self.bundle().join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap())
-            .unwrap();
+        let new = self.dir.join("config.json.new");
+        fs::write(&new, serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        fs::rename(new, self.bundle().join("config.json")).unwrap();
     }
 
     // The runtime.
