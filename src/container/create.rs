@@ -4,6 +4,7 @@
 //! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
 
 use super::attend;
+use super::state::{State, Status};
 use super::store::{Claim, ContainerId, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
 use crate::cgroup::Survey;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// Creates a container, which then waits for `start`.
 pub(crate) fn create(settings: &Settings, id: &str, options: &CreateOptions) -> Result<()> {
     let act = || {
-        let created = Creation::prepare(settings, id, options, true)?.carry_out(options)?;
+        let created = Creation::prepare(settings, id, options, true)?.carry_out(settings, options)?;
         created.link.go()?;
         Ok(())
     };
@@ -112,7 +113,7 @@ impl Creation {
     }
 
     /// Does it, up to `created`. If anything fails, nothing is left.
-    pub(super) fn carry_out(self, options: &CreateOptions) -> Result<Created> {
+    pub(super) fn carry_out(self, settings: &Settings, options: &CreateOptions) -> Result<Created> {
         let Creation { id, root, plan, saved, gate, console } = self;
         if console {
             return Err(
@@ -143,7 +144,14 @@ impl Creation {
         let start_time = pidfd::start_time(newborn.pid)?;
         claim.update(|saved| (saved.pid, saved.start_time) = (Some(newborn.pid), start_time))?;
         cgroup.load_filter()?;
-        attend::until_created(&plan, newborn, &link, &cgroup, &shared)?;
+        if let Err(error) = attend::until_created(&plan, newborn, &link, &cgroup, &shared) {
+            drop((child, link, cgroup));
+            // runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.
+            let saved = claim.saved();
+            let state = State::new(saved, Status::Stopped).json()?;
+            run_tolerantly(settings, &saved.poststop, &state);
+            return Err(error);
+        }
         if let Some(adjustment) = plan.oom_score_adj {
             let text = adjustment.to_string();
             maps::put(newborn.pid, "oom_score_adj", &text).map_err(|e| e.at("process.oomScoreAdj"))?;
@@ -190,7 +198,7 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     placed.inspect_err(|_| drop(std::fs::remove_file(&part)))
 }
 
-/// Runs hooks whose failure is a warning (poststart: runtime.md, Lifecycle).
+/// Runs hooks whose failure is a warning (poststop: runtime.md, Lifecycle, 13).
 pub(super) fn run_tolerantly(settings: &Settings, hooks: &[Hook], state: &str) {
     for one in hooks {
         if let Err(error) = init::hook::run(one, state) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Settings;
 use super::create::run_tolerantly;
 use super::kill::thaw;
-use super::state::{Facts, State, Status};
+use super::process::Process;
+use super::state::{self, Facts, State, Status};
 use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
 use crate::cgroup::Record;
 use crate::error::{Error, Result};
@@ -42,7 +43,7 @@ fn open(settings: &Settings, id: &ContainerId, force: bool) -> Result<Option<Loc
     if let Ok(mut seen) = Seen::open(&settings.root, id) {
         let facts = Facts::of(&mut seen)?;
         if force {
-            slay(seen.saved(), &facts)?;
+            slay(seen.saved(), facts.process.as_ref())?;
         } else {
             refuse_unless_stopped(id.as_str(), &facts)?;
         }
@@ -66,7 +67,7 @@ fn delete_locked(settings: &Settings, locked: Locked, force: bool) -> Result<()>
     if !force {
         refuse_unless_stopped(&locked.rest().id, &facts)?;
     }
-    slay(locked.rest(), &facts)?;
+    slay(locked.rest(), facts.process.as_ref())?;
     finish(settings, locked)
 }
 
@@ -92,9 +93,14 @@ pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     locked.remove()
 }
 
+/// Stops a container whose state says all there is to know: nothing but its process is touched.
+pub(super) fn stop(saved: &Saved) -> Result<()> {
+    slay(saved, state::process(saved)?.as_ref())
+}
+
 /// Kills the container process, if it lives, and waits until it is dead.
-fn slay(saved: &Saved, facts: &Facts) -> Result<()> {
-    let Some(process) = &facts.process else { return Ok(()) };
+fn slay(saved: &Saved, process: Option<&Process>) -> Result<()> {
+    let Some(process) = process else { return Ok(()) };
     process.signal(nix::libc::SIGKILL)?;
     thaw(saved)?;
     if process.exited(DEATH_WAIT)? {

@@ -1,8 +1,8 @@
 //! create and start in one. In the foreground the runtime stays as the parent: it forwards signals, reaps orphans,
 //! and returns the container's exit status.
 
-use super::create::{Created, Creation, run_tolerantly};
-use super::state::{State, Status};
+use super::create::{Created, Creation};
+use super::start::run_poststart;
 use super::{CreateOptions, RunOptions, Settings, attend, delete};
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
@@ -42,16 +42,14 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             // What arrives from now on waits until the container can have it.
             signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
         }
-        let Created { locked, newborn, link } = creation.carry_out(options)?;
-        if let Err(error) = attend::until_gone(&link) {
+        let Created { locked, newborn, link } = creation.carry_out(settings, options)?;
+        if let Err(error) = attend::until_gone(&link).and_then(|()| run_poststart(locked.saved()?)) {
             let _ = pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::reap(newborn.pidfd.as_fd());
             remove_pid_file(options);
             delete::finish(settings, locked)?;
             return Err(error);
         }
-        let state = State::new(locked.saved()?, Status::Running).json()?;
-        run_tolerantly(settings, &locked.saved()?.poststart, &state);
         // Others may act on the container while it runs.
         drop(locked);
         if run.detach {

@@ -1,10 +1,10 @@
 //! The start operation (runtime.md, Start): the gate opens, and we learn whether execve succeeded.
 
-use super::create::run_tolerantly;
 use super::state::{Facts, State, Status};
-use super::store::{ContainerId, Locked};
+use super::store::{ContainerId, Locked, Saved};
 use super::{Settings, attend, gate};
 use crate::error::{Error, Result};
+use crate::init::hook;
 use crate::init::link::Link;
 
 /// Starts a created container.
@@ -13,7 +13,7 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
         let locked = Locked::open(&settings.root, &ContainerId::new(id)?)?;
         locked.saved()?;
         match Facts::of_locked(&locked)?.status {
-            Status::Created => go(settings, &locked),
+            Status::Created => go(&locked),
             Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
             Status::Running => Err(Error::new("cannot start an already running container")),
             other => Err(Error::new(format!("cannot start a container that is {other}"))),
@@ -22,12 +22,23 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
     act().map_err(|e: Error| e.during(format!("start {id}")))
 }
 
-fn go(settings: &Settings, locked: &Locked) -> Result<()> {
+fn go(locked: &Locked) -> Result<()> {
     let gate = gate::connect(locked.dir())?;
     let gate = gate.ok_or_else(|| Error::new("cannot start an already running container"))?;
     attend::until_gone(&Link::of(gate))?;
     gate::remove(locked.dir())?;
-    let state = State::new(locked.saved()?, Status::Running).json()?;
-    run_tolerantly(settings, &locked.saved()?.poststart, &state);
-    Ok(())
+    let saved = locked.saved()?;
+    run_poststart(saved).inspect_err(|_| {
+        // The error that brought us here is the one to report; `delete --force` finishes what fails now.
+        let _ = super::delete::stop(saved);
+    })
+}
+
+/// Runs the poststart hooks, until one fails: then the container must not go on (runtime.md, Lifecycle, 9).
+pub(super) fn run_poststart(saved: &Saved) -> Result<()> {
+    if saved.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = State::new(saved, Status::Running).json()?;
+    saved.poststart.iter().try_for_each(|one| hook::run(one, &state))
 }

@@ -131,7 +131,7 @@ impl Facts {
     }
 }
 
-fn process(saved: &Saved) -> Result<Option<Process>> {
+pub(super) fn process(saved: &Saved) -> Result<Option<Process>> {
     match (saved.pid, saved.start_time) {
         (Some(pid), Some(start_time)) => Process::find(pid, start_time),
         _ => Ok(None),

@@ -407,7 +407,6 @@ pub(crate) struct Claim(Locked);
 
 impl Claim {
     /// What is recorded so far.
-    #[cfg(test)]
     pub(crate) fn saved(&self) -> &Saved {
         &self.0.saved
     }
