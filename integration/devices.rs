@@ -170,7 +170,6 @@ fn bad_rules_are_refused(sandbox: &mut Sandbox) {
         json!({ "allow": true, "type": "z", "access": "r" }),
         json!({ "allow": true, "type": "c", "access": "x" }),
         json!({ "allow": true, "type": "c", "major": "one", "access": "r" }),
-        json!({ "type": "c", "access": "r" }),
     ] {
         sandbox.set("/linux/resources/devices", json!([{ "allow": false, "access": "rwm" }, bad]));
         sandbox.refused(&["linux.resources.devices[1]"]);

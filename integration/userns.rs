@@ -18,7 +18,6 @@ cases! {
     standard_mounts_work: Need::UserNamespaces;
     namespaces_belong_to_the_user_namespace: Need::UserNamespaces;
     message_queues_belong_to_the_root_inside: Need::UserNamespaces;
-    standard_output_can_be_reopened: Need::UserNamespaces;
     unmapped_user_is_refused: Need::UserNamespaces;
     unmapped_additional_group_is_refused: Need::UserNamespaces;
     overlapping_maps_are_refused: Need::UserNamespaces;
@@ -125,13 +124,6 @@ fn namespaces_belong_to_the_user_namespace(sandbox: &mut Sandbox) {
 fn message_queues_belong_to_the_root_inside(sandbox: &mut Sandbox) {
     sandbox.user_namespace();
     assert_eq!(sandbox.prove("stat -c '%u:%g' /dev/mqueue"), "0:0");
-}
-
-fn standard_output_can_be_reopened(sandbox: &mut Sandbox) {
-    sandbox.user_namespace();
-    sandbox.script("echo out > /dev/stdout");
-    let output = sandbox.begin("run", &[]).through(&["sh", "-c", "\"$@\" 2>&1 | cat", "sh"]).finish();
-    assert_eq!(output.text(), "out");
 }
 
 fn unmapped_user_is_refused(sandbox: &mut Sandbox) {

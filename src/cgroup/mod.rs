@@ -31,6 +31,8 @@ pub(crate) struct Cgroup<'p> {
     plan: &'p CgroupPlan,
     sites: Vec<Site<'p>>,
     record: Record,
+    /// The process cannot be born into the v2 cgroup, but perhaps be put there.
+    unborn: bool,
     kept: bool,
 }
 
@@ -53,7 +55,19 @@ impl<'p> Cgroup<'p> {
 
     /// The v2 cgroup, to be born into (CLONE_INTO_CGROUP).
     pub(crate) fn birth_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.sites.iter().find(|site| site.is_v2()).map(|site| site.leaf.as_fd())
+        self.v2().filter(|_| !self.unborn).map(|site| site.leaf.as_fd())
+    }
+
+    fn v2(&self) -> Option<&Site<'p>> {
+        self.sites.iter().find(|site| site.is_v2())
+    }
+
+    /// The birth failed like this: may it be tried again without the cgroup? Rootless, leaving the cgroup one is in
+    /// needs a permission above both, and a cgroup that nobody asked for may be done without.
+    pub(crate) fn forgo_birth(&mut self, error: &Error) -> bool {
+        let optional = self.v2().is_some_and(|site| site.place.optional);
+        self.unborn = optional && not_permitted(error);
+        self.unborn
     }
 
     /// Writes the limits; nothing is in the cgroups yet.
@@ -70,9 +84,9 @@ impl<'p> Cgroup<'p> {
         Ok(())
     }
 
-    /// Puts a process into every cgroup; the v2 one is left out when the process was `born` there.
-    pub(crate) fn attach(&self, pid: i32, born: bool) -> Result<()> {
-        for site in self.sites.iter().filter(|site| !(born && site.is_v2())) {
+    /// Puts the process into every cgroup that it was not born into.
+    pub(crate) fn attach(&self, pid: i32) -> Result<()> {
+        for site in self.sites.iter().filter(|site| self.unborn || !site.is_v2()) {
             match site.leaf.write("cgroup.procs", &pid.to_string()) {
                 Err(error) if site.place.optional && not_permitted(&error) => {}
                 result => result.map_err(|error| error.at("linux.cgroupsPath"))?,
@@ -84,8 +98,8 @@ impl<'p> Cgroup<'p> {
     /// Loads the device filter of the v2 cgroup, if the plan has one. The process need not be held back while the
     /// kernel verifies it, but must not run the user's program before.
     pub(crate) fn load_filter(&self) -> Result<()> {
-        match (&self.plan.filter, self.birth_fd()) {
-            (Some(filter), Some(leaf)) => filter::load(filter, leaf),
+        match (&self.plan.filter, self.v2()) {
+            (Some(filter), Some(site)) => filter::load(filter, site.leaf.as_fd()),
             _ => Ok(()),
         }
     }
@@ -204,7 +218,11 @@ mod tests {
 
     fn process(cgroup: &Cgroup<'_>, script: &str) -> Child {
         let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
-        cgroup.attach(child.id() as i32, false).unwrap();
+        cgroup
+            .sites
+            .iter()
+            .try_for_each(|site| site.leaf.write("cgroup.procs", &child.id().to_string()))
+            .unwrap();
         child
     }
 

@@ -42,7 +42,7 @@ impl<'p> Survey<'p> {
         for place in &plan.places {
             match Spot::of(place) {
                 Err(error) if place.optional && not_permitted(&error) => {}
-                spot => spots.push(spot.map_err(|error| error.at("linux.cgroupsPath"))?),
+                spot => spots.push(spot.map_err(|error| error.at(place.field()))?),
             }
         }
         Ok(Survey { plan, spots })
@@ -56,13 +56,18 @@ impl<'p> Survey<'p> {
     /// Makes what is missing. On failure nothing of it is left.
     pub(crate) fn create(self) -> Result<Cgroup<'p>> {
         let record = Record::default();
-        let mut cgroup =
-            Cgroup { plan: self.plan, sites: Vec::with_capacity(self.spots.len()), record, kept: false };
+        let mut cgroup = Cgroup {
+            plan: self.plan,
+            sites: Vec::with_capacity(self.spots.len()),
+            record,
+            unborn: false,
+            kept: false,
+        };
         for spot in self.spots {
             let (place, known) = (spot.place, cgroup.record.0.len());
             match spot.create(&mut cgroup.record) {
                 Err(error) if place.optional && not_permitted(&error) => cgroup.record.0.truncate(known),
-                site => cgroup.sites.push(site.map_err(|error| error.at("linux.cgroupsPath"))?),
+                site => cgroup.sites.push(site.map_err(|error| error.at(place.field()))?),
             }
         }
         Ok(cgroup)

@@ -31,7 +31,7 @@ pub(super) fn until_created(
                 if let Some(maps) = &plan.maps {
                     maps::give(newborn.pid, maps)?;
                 }
-                cgroup.attach(newborn.pid, true)?;
+                cgroup.attach(newborn.pid)?;
                 for &(resource, hard) in &plan.hard_limits {
                     process::raise_hard_limit(newborn.pid, resource, hard)?;
                 }

@@ -125,14 +125,18 @@ impl Creation {
         let mut claim = Claim::new(&root, &id, Saved { cgroup: Some(survey.record()), ..saved })?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
-        let cgroup = survey.create()?;
+        let mut cgroup = survey.create()?;
         cgroup.limit()?;
         let opened = handles::open(&plan.handles)?;
         let gate = gate.then(|| gate::bind(claim.dir())).transpose()?;
         let shared = Shared::new()?;
         let (link, far) = Link::pair()?;
         let preserved = (3..3 + options.preserve_fds as i32).collect();
-        let Some(newborn) = birth::be_born(&plan.birth, &opened, cgroup.birth_fd(), &shared)? else {
+        let mut born = birth::be_born(&plan.birth, &opened, cgroup.birth_fd(), &shared);
+        if born.as_ref().is_err_and(|error| cgroup.forgo_birth(error)) {
+            born = birth::be_born(&plan.birth, &opened, None, &shared);
+        }
+        let Some(newborn) = born? else {
             drop(link);
             let progress = &shared.cells()[0];
             let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);

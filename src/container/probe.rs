@@ -4,27 +4,26 @@ use crate::error::{Error, Result};
 use crate::plan::host::Host;
 use crate::plan::layout::CgroupLayout;
 use crate::sys::{mount, process};
-use std::path::PathBuf;
 
 /// CAP_SYS_ADMIN, linux/capability.h.
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// Where the set-uid helpers are installed.
-const HELPER_FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
-
 /// Looks at the machine: a handful of system calls.
 pub(crate) fn host() -> Result<Host> {
     let permitted = process::capget()?.permitted;
-    let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1;
+    let nested = nested();
+    // In a user namespace of its own the runtime may still stand in a mount namespace that belongs to another.
+    let may_mount = || !nested || mount::clone_tree(c"/", false, true).is_ok();
+    let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1 && may_mount();
     let helper = |name: &str| {
-        let candidates = HELPER_FOLDERS.iter().map(|folder| PathBuf::from(folder).join(name));
-        candidates.into_iter().find(|path| !privileged && path.exists())
+        let folders = std::env::var_os("PATH").filter(|_| !privileged)?;
+        std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
     };
     Ok(Host {
         kernel: kernel(),
         ids: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         privileged,
-        nested: nested(),
+        nested,
         mount_setattr: mount::has_mount_setattr(),
         capabilities: known_capabilities(),
         permitted,

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::step::Hook;
-use crate::sys::{pidfd, socket};
+use crate::sys::{pidfd, process, socket};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -44,6 +44,7 @@ fn start(hook: &Hook, state: &str, said: &std::fs::File) -> Result<Child> {
     }
     let env = hook.env.iter().filter_map(|entry| entry.split_once('='));
     command.env_clear().envs(env).process_group(0).stdin(input).stdout(Stdio::null()).stderr(said);
+    process::die_with_us(&mut command);
     command.spawn().map_err(|e| call(&format!("execve({:?})", hook.path), &e))
 }
 

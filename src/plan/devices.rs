@@ -79,14 +79,6 @@ fn configured(spec: &Spec) -> Result<Vec<Node>> {
     list.into_iter().flatten().enumerate().map(node).collect()
 }
 
-/// Engines hand over st_mode as they found it, type bits included; nothing else may be in it.
-fn permissions(mode: u32) -> Result<u32> {
-    match mode & !(libc::S_IFMT | 0o7777) {
-        0 => Ok(mode & 0o7777),
-        _ => Err(Error::new(format!("fileMode {mode:#o} is no file mode"))),
-    }
-}
-
 impl Node {
     fn of(field: String, device: &LinuxDevice) -> Result<Self> {
         let number = |n: i64, name: &str| {
@@ -100,6 +92,9 @@ impl Node {
         };
         let number = match kind {
             libc::S_IFIFO => (0, 0),
+            _ if device.major() == 0 => {
+                return Err(Error::new("major 0 is no device").hint("is \"major\" missing?"));
+            }
             _ => (number(device.major(), "major")?, number(device.minor(), "minor")?),
         };
         Ok(Node {
@@ -107,7 +102,8 @@ impl Node {
             path: device.path().to_string_lossy().into_owned(),
             kind,
             number,
-            mode: permissions(device.file_mode().unwrap_or(0o666))?,
+            // Engines hand over st_mode as they found it; spec refuses what is neither type nor permission.
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
             uid: device.uid().unwrap_or(0),
             gid: device.gid().unwrap_or(0),
         })

@@ -52,6 +52,9 @@ fn explain_clone(flags: i32, errno: nix::errno::Errno) -> Error {
     let error = Error::call(format!("clone3(flags {flags:#x})"), errno as i32);
     let user = flags & libc::CLONE_NEWUSER != 0;
     match errno {
+        nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS if user => {
+            error.hint("user namespaces are disabled or used up: sysctl user.max_user_namespaces")
+        }
         nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => {
             error.hint("a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
         }

@@ -23,6 +23,21 @@ pub(crate) fn die_with_parent(on: bool) -> Result<()> {
     prctl("PR_SET_PDEATHSIG", libc::PR_SET_PDEATHSIG, [signal, 0, 0, 0]).map(drop)
 }
 
+/// SIGKILL to a command when this process ends: nobody would know of it any more.
+pub(crate) fn die_with_us(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let parent = std::process::id() as i32;
+    let arrange = move || {
+        die_with_parent(true).map_err(|e| std::io::Error::from_raw_os_error(e.errno()))?;
+        // Across pid namespaces the parent's id reads 0: then it cannot be told whether it has just died.
+        let now = nix::unistd::getppid().as_raw();
+        if now == parent || now == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::ESRCH)) }
+    };
+    // SAFETY: between fork and execve the closure makes system calls; it allocates for an error only, and the runtime
+    // has one thread.
+    unsafe { command.pre_exec(arrange) };
+}
+
 /// Not readable through /proc, not traceable, no core dump (PR_SET_DUMPABLE 0), until execve.
 pub(crate) fn undumpable() -> Result<()> {
     prctl("PR_SET_DUMPABLE", libc::PR_SET_DUMPABLE, [0; 4]).map(drop)

@@ -159,6 +159,11 @@ impl Place {
         if self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
+    /// Who needs this cgroup most: its first limit, else its path.
+    pub(crate) fn field(&self) -> &str {
+        self.writes.first().map_or("linux.cgroupsPath", |write| &write.field.0)
+    }
+
     /// The cgroup as a path of the host, for people and for a mount's source.
     pub(crate) fn directory(&self) -> String {
         format!("{}{}", self.mount.trim_end_matches('/'), self.path)
