@@ -40,11 +40,14 @@ test: ## install what is missing, run every test (root)
 	@scripts/need $(NEED_TEST)
 	@$(STATIC)
 	@mkdir -p target && rm -f target/test.log
-	@for suite in --lib '--test architecture' '--test integration' '--test runtime-tools'; do \
+	@failed=; \
+	for suite in --lib '--test architecture' '--test integration' '--test runtime-tools'; do \
 		echo "== cargo test $$suite"; \
-		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log; \
-	done
-	@awk '/^test result: / { for (i = 4; i < NF; i++) n[$$(i + 1)] += $$i } \
+		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log || \
+			failed="$$failed$${failed:+, }cargo test $$suite"; \
+	done; \
+	[ -z "$$failed" ] || { echo "make test: FAILED: $$failed"; exit 1; }; \
+	awk '/^test result: / { for (i = 4; i < NF; i++) n[$$(i + 1)] += $$i } \
 		END { printf "make test: all passed: %d tests, %d skipped\n", n["passed;"], n["ignored;"] }' target/test.log
 
 install: build ## install the release binary to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local)

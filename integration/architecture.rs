@@ -238,9 +238,9 @@ fn documents_name_tests_that_exist() {
 fn every_cve_test_is_listed() {
     let document = read("SECURITY.md");
     let mut breaches = Breaches::default();
-    for (file, test) in known_tests() {
-        let listed = document.contains(&format!("`{file}::{test}`"));
-        if (test.starts_with("cve_") || test.starts_with("ghsa_")) && file == "cve" && !listed {
+    for (file, test) in known_tests().iter().filter(|(file, _)| file.starts_with("cve")) {
+        let named = ["cve_", "ghsa_", "invariant_"].iter().any(|kind| test.starts_with(kind));
+        if named && !document.contains(&format!("`{file}::{test}`")) {
             breaches.0.push(format!("SECURITY.md does not list `{file}::{test}`"));
         }
     }
@@ -325,16 +325,16 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     folders.iter().flat_map(|folder| files(folder, "rs")).map(Source::open).collect()
 }
 
-/// Every test as (file, function): `fn` items and, for suites that name their tests in a table, string literals.
+/// Every test as (file, function), the file as a module path below its folder: `fn` items and, for suites that name
+/// their tests in a table, string literals.
 fn known_tests() -> BTreeSet<(String, String)> {
     let mut known = BTreeSet::new();
     for source in sources(&["src", "integration", "runtime-tools-tests"]) {
-        let mut parts = source.name.trim_end_matches(".rs").rsplit('/');
-        let stem =
-            parts.next().filter(|stem| !["mod", "main"].contains(stem)).or(parts.next()).unwrap_or_default();
+        let path = source.name.split_once('/').map_or("", |(_, path)| path).trim_end_matches(".rs");
+        let file = path.trim_end_matches("/mod").replace('/', "::");
         for pair in source.tokens.windows(2) {
             if pair[0].is("fn") || pair[1].literal {
-                known.insert((stem.to_owned(), pair[1].text.clone()));
+                known.insert((file.clone(), pair[1].text.clone()));
             }
         }
     }
@@ -351,13 +351,13 @@ fn linked(line: &str) -> Vec<&str> {
     line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()).collect()
 }
 
-/// `cve::cve_2019_5736_binary` as (file, test): one pair of colons, words in snake case, no call, no module of Rust's.
+/// `cve::binary::cve_2019_5736` as (file, test): words in snake case between pairs of colons; none for anything else.
 fn test_name(text: &str) -> Option<(String, String)> {
-    let (file, test) = text.split_once("::")?;
-    let word = |w: &str| {
-        !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
-    };
-    (word(file) && word(test)).then(|| (file.to_owned(), test.to_owned()))
+    let (file, test) = text.rsplit_once("::")?;
+    let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let words = || text.split("::");
+    (words().all(|word| !word.is_empty() && word.chars().all(snake)))
+        .then(|| (file.to_owned(), test.to_owned()))
 }
 
 /// A path of this repository named in a document, relative to the root; none for anything else.
