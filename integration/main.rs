@@ -16,6 +16,7 @@ mod cgroups;
 mod cli;
 mod counts;
 mod crash;
+mod cve;
 mod devices;
 mod errors;
 mod foreground;
@@ -37,6 +38,18 @@ fn main() -> ExitCode {
         ("cli", cli::CASES),
         ("counts", counts::CASES),
         ("crash", crash::CASES),
+        ("cve::binary", cve::binary::CASES),
+        ("cve::cgroups", cve::cgroups::CASES),
+        ("cve::descriptors", cve::descriptors::CASES),
+        ("cve::hooks", cve::hooks::CASES),
+        ("cve::identity", cve::identity::CASES),
+        ("cve::links", cve::links::CASES),
+        ("cve::masks", cve::masks::CASES),
+        ("cve::names", cve::names::CASES),
+        ("cve::passwd", cve::passwd::CASES),
+        ("cve::procfs", cve::procfs::CASES),
+        ("cve::race", cve::race::CASES),
+        ("cve::state", cve::state::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("foreground", foreground::CASES),

@@ -1,0 +1,207 @@
+//! The runtime's own binary, seen from inside a container (invariant 9). The tests use a copy, so that an attack that
+//! succeeds spoils nothing else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::json;
+
+use super::{link, snapshot};
+use crate::harness::{Call, Need, Output, Sandbox, binary, reap_orphans, until};
+
+cases! {
+    cve_2019_5736_process_is_the_runtime;
+    cve_2019_5736_descriptor_kept_from_a_created_container;
+    cve_2019_5736_descriptor_kept_in_a_user_namespace: Need::UserNamespaces;
+    cve_2019_5736_descriptor_kept_from_a_script_interpreter;
+}
+
+/// A copy of the binary under test, and what it looked like.
+struct Copy {
+    path: String,
+    root: String,
+    before: Vec<String>,
+}
+
+impl Copy {
+    fn make(sandbox: &Sandbox) -> Copy {
+        let folder = sandbox.dir.join("copy");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("onggi");
+        fs::copy(binary(), &path).unwrap();
+        Copy { path: path.display().to_string(), root: sandbox.path("state"), before: snapshot(&folder) }
+    }
+
+    fn call(&self, sandbox: &Sandbox, args: &[&str]) -> Call {
+        let words = [self.path.as_str(), "--root", &self.root].into_iter().chain(args.iter().copied());
+        let name = format!("copy-{}", fs::read_dir(sandbox.dir.join("calls")).unwrap().count());
+        Call::new(words, &sandbox.dir.join("calls").join(name)).env("ONGGI_TEST", &sandbox.token)
+    }
+
+    #[track_caller]
+    fn assert_untouched(&self, what: &str) {
+        let after = snapshot(Path::new(&self.path).parent().unwrap());
+        super::assert_same(&self.before, &after, what);
+    }
+}
+
+/// Gives the image what a dynamically linked runtime needs to run inside: there the loader is the attacker's.
+fn give_libraries(sandbox: &Sandbox) {
+    let output = Command::new("ldd").arg(binary()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for file in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        let inside = sandbox.rootfs(file);
+        fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        fs::copy(file, inside).unwrap();
+    }
+}
+
+/// The container's process is the runtime itself: named directly it is refused; as the interpreter of a script it
+/// may run, but it runs in the container and its binary stays as it is.
+fn cve_2019_5736_process_is_the_runtime(sandbox: &mut Sandbox) {
+    let copy = Copy::make(sandbox);
+    let bundle = sandbox.path("bundle");
+    give_libraries(sandbox);
+    link(sandbox, "linked", "/proc/self/exe");
+    for (name, first) in
+        [("script", "#!/proc/self/exe"), ("linking", "#!/linked"), ("numbered", "#!/proc/1/exe")]
+    {
+        sandbox.args(&["/bin/sh", "-c", &format!("echo '{first}' > /{name}; chmod 755 /{name}")]).run().ok();
+        sandbox.args(&[&format!("/{name}")]).write_config();
+        copy.call(sandbox, &["run", "--bundle", &bundle, &sandbox.token]).finish();
+        copy.assert_untouched(first);
+    }
+    for program in ["/proc/self/exe", "/linked", "/proc/1/exe"] {
+        sandbox.args(&[program, "--version"]).write_config();
+        let output = copy.call(sandbox, &["run", "--bundle", &bundle, &sandbox.token]).finish();
+        assert!(!output.status.success(), "the runtime was run inside: {}", output.describe());
+        copy.assert_untouched(program);
+    }
+}
+
+/// Opens the executable of every process that is not busybox while it runs, keeps the descriptor, and writes to it
+/// in every way there is when told that the process is gone.
+const CATCH: &str = r#"cd /
+    while [ ! -e /go ]; do usleep 3000; done
+    while [ ! -e /gone ]; do
+      for pid in /proc/[0-9]*; do
+        case "$(readlink $pid/exe)" in
+          */busybox|"") continue;;
+        esac
+        readlink $pid/exe >> /seen
+        chmod 0777 $pid/exe && echo chmod >> /done
+        touch $pid/exe && echo touch >> /done
+        (printf pwned >> $pid/exe) && echo early >> /done
+        (: < $pid/exe) || continue
+        exec 9< $pid/exe
+        echo >> /caught
+        while [ ! -e /gone ]; do usleep 3000; done
+      done
+    done 2>/dev/null
+    at=/proc/self/fd/9
+    { chmod 0777 $at && echo chmod >> /done
+    touch $at && echo touch >> /done
+    (printf pwned >> $at) && echo append >> /done
+    (printf pwned 1<> $at) && echo write >> /done
+    (: > $at) && echo truncate >> /done
+    mount -o remount,bind,rw $at && echo remount >> /done
+    } 2>/dev/null
+    echo >> /over; sleep 100"#;
+
+/// Everything a container's root can be given.
+const ALL: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_MKNOD",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+];
+
+/// Starts the catcher, then creates a second container in its pid namespace (and user namespace); `start` tells
+/// whether that one is started too. The catcher may or may not get a descriptor; it must never change the binary.
+fn catch(sandbox: &mut Sandbox, copy: &Copy, victim: &[&str], started: bool) -> Option<Output> {
+    let (bundle, first) = (sandbox.path("bundle"), sandbox.token.clone());
+    let second = format!("{first}-second");
+    sandbox.script(CATCH).capabilities(&ALL).set("/process/noNewPrivileges", json!(false));
+    sandbox.create();
+    sandbox.start();
+    let pid = sandbox.pid();
+    sandbox.namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
+    if sandbox.config["linux"]["uidMappings"].is_array() {
+        sandbox.unset("/linux/uidMappings").unset("/linux/gidMappings");
+        sandbox.namespace("user", Some(&format!("/proc/{pid}/ns/user")));
+    }
+    sandbox.set("/linux/cgroupsPath", json!(format!("/{first}/{first}-second"))).args(victim).write_config();
+    let pipe = stuffed_pipe(sandbox);
+    let onto = format!(r#"exec "$@" >>{0} 2>>{0}"#, sandbox.path("pipe"));
+    let quiet = ["/bin/sh", "-c", &onto, "sh"];
+    let create = copy.call(sandbox, &["create", "--bundle", &bundle, &second]);
+    if started { create.through(&quiet) } else { create }.finish().ok();
+    if started {
+        // A runtime that cannot be an interpreter at all is as good.
+        let _ = copy.call(sandbox, &["start", &second]).finish();
+    }
+    fs::write(sandbox.rootfs("go"), "").unwrap();
+    let caught = until(3, || sandbox.rootfs("caught").exists());
+    copy.assert_untouched("while the process lives");
+    let deleted = copy.call(sandbox, &["delete", "--force", &second]).finish().ok();
+    // As engines do: a container is gone only when the processes that joined it are waited for.
+    reap_orphans();
+    fs::write(sandbox.rootfs("gone"), "").unwrap();
+    assert!(!caught || until(5, || sandbox.rootfs("over").exists()), "the attacker got stuck");
+    drop(pipe);
+    copy.assert_untouched("after the process is gone");
+    caught.then_some(deleted)
+}
+
+/// A pipe for the second container's output that is full: a runtime that writes to it, as usage or error, waits
+/// there and can be looked at in peace.
+fn stuffed_pipe(sandbox: &Sandbox) -> File {
+    let path = sandbox.path("pipe");
+    mkfifo(Path::new(&path), Mode::from_bits_truncate(0o666)).unwrap();
+    let mut options = OpenOptions::new();
+    let mut pipe = options.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(&path).unwrap();
+    while pipe.write(&[b'.'; 4096]).is_ok() {}
+    while pipe.write(b".").is_ok() {}
+    pipe
+}
+
+/// The init that waits for its start is the runtime; a neighbour with every capability opens it, and writes when the
+/// runtime has exited and nothing is busy any more.
+fn cve_2019_5736_descriptor_kept_from_a_created_container(sandbox: &mut Sandbox) {
+    let copy = Copy::make(sandbox);
+    catch(sandbox, &copy, &["/bin/true"], false);
+}
+
+/// The same where both are in one user namespace: nothing at all is to be had from an init that is not dumpable.
+fn cve_2019_5736_descriptor_kept_in_a_user_namespace(sandbox: &mut Sandbox) {
+    let copy = Copy::make(sandbox);
+    sandbox.user_namespace();
+    let caught = catch(sandbox, &copy, &["/bin/true"], false);
+    let seen = fs::read_to_string(sandbox.rootfs("seen")).unwrap_or_default();
+    assert!(caught.is_none(), "init was opened through /proc: {seen}");
+}
+
+/// `#!/proc/self/exe`: after execve the runtime runs as an ordinary, dumpable process of the container.
+fn cve_2019_5736_descriptor_kept_from_a_script_interpreter(sandbox: &mut Sandbox) {
+    let copy = Copy::make(sandbox);
+    give_libraries(sandbox);
+    fs::write(sandbox.rootfs("entry"), "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(sandbox.rootfs("entry"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    catch(sandbox, &copy, &["/entry"], true);
+}
