@@ -13,6 +13,12 @@ pub(crate) fn load(filter: &Filter, cgroup: BorrowedFd<'_>) -> Result<()> {
     let attached = program(filter).and_then(|program| bpf::prog_attach_cgroup_device(cgroup, program));
     match attached {
         Err(error) if filter.optional && super::not_permitted(&error) => Ok(()),
+        Err(error) if error.errno() == Errno::E2BIG as i32 => {
+            let count = filter.rules.rules.len();
+            Err(error
+                .at("linux.resources.devices")
+                .hint(format!("{count} rules are too many for one program")))
+        }
         result => result.map_err(|error| error.at("linux.resources.devices")),
     }
 }

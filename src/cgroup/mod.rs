@@ -117,8 +117,7 @@ impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
         if !self.kept {
             let made = Record(self.record.0.iter().filter(|entry| entry.made > 0).cloned().collect());
-            made.kill().ok();
-            made.remove().ok();
+            made.destroy().ok();
         }
     }
 }
@@ -203,26 +202,31 @@ mod tests {
     //! namespace of one's own where /sys/fs/cgroup is cgroup2.
 
     use super::*;
-    use crate::plan::layout::CgroupLayout;
+    use crate::plan::cgroup::CgroupLayout;
     use nix::sys::signal::Signal;
     use serde_json::{Value, json};
-    use std::os::unix::process::CommandExt;
-    use std::process::{Child, Command};
+    use std::io::Write as _;
+    use std::process::{Child, Command, Stdio};
 
     fn planned(linux: Value) -> CgroupPlan {
-        let read = |file| std::fs::read_to_string(file).unwrap();
-        let layout = CgroupLayout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
-        let linux = serde_json::from_value(linux).unwrap();
-        crate::plan::cgroup::plan(Some(&linux), "onggi-test", &layout, false, false).unwrap()
+        planned_on(linux, |_| {})
     }
 
+    fn planned_on(linux: Value, change: fn(&mut CgroupLayout)) -> CgroupPlan {
+        let read = |file| std::fs::read_to_string(file).unwrap();
+        let mut layout = CgroupLayout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+        change(&mut layout);
+        let linux = serde_json::from_value(linux).unwrap();
+        crate::plan::cgroup::plan(Some(&linux), "onggi-unit", &layout, false, false).unwrap()
+    }
+
+    /// The script begins once its shell is in the cgroup.
     fn process(cgroup: &Cgroup<'_>, script: &str) -> Child {
-        let child = Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap();
-        cgroup
-            .sites
-            .iter()
-            .try_for_each(|site| site.leaf.write("cgroup.procs", &child.id().to_string()))
-            .unwrap();
+        let script = format!("read go; {script}");
+        let mut child = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+        let pid = child.id().to_string();
+        cgroup.sites.iter().for_each(|site| site.leaf.write("cgroup.procs", &pid).unwrap());
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
         child
     }
 
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     #[ignore = "makes cgroups"]
     fn whole_life() {
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-parent/whole"}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-parent/whole"}));
         let survey = Survey::of(&plan).unwrap();
         let before = survey.record();
         assert!(exists(&before).iter().all(|there| !there));
@@ -263,8 +267,65 @@ mod tests {
         record.kill().unwrap();
         assert!(record.processes().unwrap().is_empty() && !record.is_frozen().unwrap());
         for entry in &record.0 {
-            assert!(!std::path::Path::new(&format!("{}/onggi-test-parent", entry.mount)).exists());
+            assert!(!std::path::Path::new(&format!("{}/onggi-unit-parent", entry.mount)).exists());
         }
+    }
+
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn without_cgroup_kill() {
+        let config = json!({"cgroupsPath": "/onggi-unit-old"});
+        let v1_only = |layout: &mut CgroupLayout| drop(layout.unified.take_if(|_| !layout.v1.is_empty()));
+        let no_freezer = |layout: &mut CgroupLayout| layout.v1.retain(|row| !row.has("freezer"));
+        for change in [v1_only, no_freezer] {
+            let plan = planned_on(config.clone(), change);
+            let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+            cgroup.limit().unwrap();
+            let forks = "while :; do sleep 0.01 & done";
+            let mut children = [process(&cgroup, forks), process(&cgroup, "exec sleep 100")];
+            let record = cgroup.keep();
+            let freeze = || record.freezer().unwrap().unwrap().freeze().unwrap();
+            for _ in 0..5 {
+                freeze();
+                assert!(record.is_frozen().unwrap());
+                let before = record.processes().unwrap();
+                assert_eq!(before, record.processes().unwrap());
+                record.thaw().unwrap();
+            }
+            freeze();
+            record.kill_each(wait::Deadline::after(std::time::Duration::from_secs(10))).unwrap();
+            assert!(record.processes().unwrap().is_empty());
+            record.remove().unwrap();
+            assert!(exists(&record).iter().all(|there| !there));
+            children.iter_mut().for_each(|child| assert!(!child.wait().unwrap().success()));
+        }
+    }
+
+    #[test]
+    #[ignore = "asks the kernel"]
+    fn the_verifier_takes_every_program() {
+        let rule = |n: usize| {
+            let (kind, major) = (["a", "b", "c"][n % 3], [-1, 1, 4_294_967_295i64][n / 3 % 3]);
+            json!({"allow": n / 9 % 2 == 0, "type": kind, "major": major, "access": (["rwm", "w"][n / 18 % 2])})
+        };
+        for one in 0..36 {
+            for two in 0..36 {
+                let rules = serde_json::from_value::<Vec<_>>(json!([rule(one), rule(two)])).unwrap();
+                let rules = crate::plan::cgroup::devices::Rules::parse(&rules).unwrap();
+                let Some(program) = crate::plan::cgroup::program::Program::build(&rules) else { continue };
+                crate::sys::bpf::prog_load_cgroup_device(&program.0).unwrap();
+            }
+        }
+        let many: Vec<Value> = (0..2_000)
+            .map(|n| json!({"allow": true, "type": "b", "major": n / 3, "minor": n, "access": "rwm"}))
+            .collect();
+        let rules = crate::plan::cgroup::devices::Rules::parse(
+            &serde_json::from_value::<Vec<_>>(many.into()).unwrap(),
+        );
+        let program = crate::plan::cgroup::program::Program::build(&rules.unwrap()).unwrap();
+        crate::sys::bpf::prog_load_cgroup_device(&program.0).unwrap();
+        let bad = crate::sys::bpf::prog_load_cgroup_device(&program.0[..1]).unwrap_err().to_string();
+        assert!(bad.contains("the kernel's verifier says"), "{bad}");
     }
 
     #[test]
@@ -283,7 +344,7 @@ mod tests {
     #[test]
     #[ignore = "makes cgroups"]
     fn existing_cgroup_is_joined_and_stays() {
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-there"}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-there"}));
         let first = Survey::of(&plan).unwrap().create().unwrap().keep();
         let cgroup = Survey::of(&plan).unwrap().create().unwrap();
         assert!(cgroup.record().0.iter().all(|entry| entry.made == 0));
@@ -302,7 +363,7 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn nested_cgroups_of_the_container_go_too() {
         use std::os::unix::ffi::OsStrExt;
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-nested"}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-nested"}));
         let cgroup = Survey::of(&plan).unwrap().create().unwrap();
         cgroup.limit().unwrap();
         for entry in &cgroup.record().0 {
@@ -328,7 +389,7 @@ mod tests {
     #[test]
     #[ignore = "makes cgroups"]
     fn signals_reach_all() {
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-signal"}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-signal"}));
         let cgroup = Survey::of(&plan).unwrap().create().unwrap();
         cgroup.limit().unwrap();
         let mut children: Vec<Child> = (0..5).map(|_| process(&cgroup, "exec sleep 100")).collect();
@@ -355,7 +416,7 @@ mod tests {
         if !planned(json!({})).attaches_after_birth() {
             return;
         }
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-deep/a/limits", "resources": {
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-deep/a/limits", "resources": {
             "pids": {"limit": 50}, "memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432},
             "cpu": {"shares": 512, "quota": 50000, "period": 100000, "burst": 1000, "cpus": "0", "mems": "0"},
             "devices": [{"allow": false, "access": "rwm"}]
@@ -372,19 +433,19 @@ mod tests {
                     assert!(list.lines().count() == 12 && list.contains("c 1:3 rwm"), "{list}");
                 }
             }
-            let smaller = planned(json!({"cgroupsPath": "/onggi-test-deep/a/limits", "resources": {
+            let smaller = planned(json!({"cgroupsPath": "/onggi-unit-deep/a/limits", "resources": {
                 "memory": {"limit": 268435456, "swap": 268435456}}}));
             Survey::of(&smaller).unwrap().create().unwrap().limit().unwrap();
         }
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-bad", "resources": {"cpu": {"cpus": "900"}}}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-bad", "resources": {"cpu": {"cpus": "900"}}}));
         let error = Survey::of(&plan).unwrap().create().unwrap().limit().unwrap_err().to_string();
-        assert!(error.starts_with("linux.resources.cpu.cpus: write(\"/sys/fs/cgroup/cpuset/onggi-test-bad/cpuset.cpus\", \"900\"): E"), "{error}");
+        assert!(error.starts_with("linux.resources.cpu.cpus: write(\"/sys/fs/cgroup/cpuset/onggi-unit-bad/cpuset.cpus\", \"900\"): E"), "{error}");
     }
 
     #[test]
     #[ignore = "makes cgroups"]
     fn v2_names_the_missing_controller() {
-        let plan = planned(json!({"cgroupsPath": "/onggi-test-v2/x", "resources": {"pids": {"limit": 5}}}));
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-v2/x", "resources": {"pids": {"limit": 5}}}));
         if plan.attaches_after_birth() {
             return;
         }

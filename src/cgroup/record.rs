@@ -35,6 +35,16 @@ pub(crate) struct Entry {
     pub(crate) made: usize,
 }
 
+/// What came of the kernel's own way to kill all of a cgroup.
+enum End {
+    /// There is no cgroup.
+    Gone,
+    /// It is at work.
+    Coming(Directory),
+    /// It has none: v1, or an old kernel.
+    Refused,
+}
+
 impl Entry {
     fn is_v2(&self) -> bool {
         self.controllers.is_empty()
@@ -50,12 +60,20 @@ impl Entry {
         tree::unless_gone(top.descend(self.path.names()))
     }
 
+    /// v2: cgroup.kill (Linux 5.14).
+    fn end(&self) -> Result<End> {
+        let Some(cgroup) = self.open()? else { return Ok(End::Gone) };
+        let killed = self.is_v2() && cgroup.write("cgroup.kill", "1").is_ok();
+        Ok(if killed { End::Coming(cgroup) } else { End::Refused })
+    }
+
     /// Removes the cgroup with all below it, then those above it that the runtime made and that nobody else uses.
-    fn remove(&self) -> Result<()> {
+    /// A busy one is waited for, if `patient`; else the answer is false.
+    fn remove(&self, patient: bool) -> Result<bool> {
         let names = self.path.names();
         let (Some(first), Some(top)) = (names.len().checked_sub(self.made), tree::unless_gone(self.top())?)
         else {
-            return Ok(());
+            return Ok(true);
         };
         for depth in (first..names.len()).rev() {
             let name = c_name(&names[depth])?;
@@ -71,11 +89,14 @@ impl Entry {
                 continue;
             }
             if depth + 1 < names.len() {
-                return Ok(()); // somebody else's cgroup is in it
+                return Ok(true); // somebody else's cgroup is in it
+            }
+            if !patient {
+                return Ok(false);
             }
             self.remove_busy(parent, &name)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Processes may have exited only now, and the kernel takes its time; cgroups may be inside.
@@ -147,22 +168,24 @@ impl Record {
     /// SIGKILL to everything, frozen or not, and a bounded wait until nothing is left.
     pub(crate) fn kill(&self) -> Result<()> {
         let deadline = Deadline::after(KILL_BOUND);
-        for entry in self.0.iter().filter(|entry| entry.is_v2()) {
-            if let Some(cgroup) = entry.open()?
-                && cgroup.write("cgroup.kill", "1").is_ok()
-            {
-                self.release_all()?;
-                deadline.event(&cgroup, "populated", "0")?;
-            }
+        let mut dead = true;
+        for entry in &self.0 {
+            dead &= match entry.end()? {
+                End::Gone => true,
+                End::Refused => false,
+                End::Coming(cgroup) => {
+                    if !self.0.iter().all(Entry::is_v2) {
+                        self.release_all()?;
+                    }
+                    deadline.event(&cgroup, "populated", "0")?
+                }
+            };
         }
-        if self.0.iter().all(Entry::is_v2) && self.processes()?.is_empty() {
-            return Ok(());
-        }
-        self.kill_each(deadline)
+        if dead { Ok(()) } else { self.kill_each(deadline) }
     }
 
     /// cgroup v1, and v2 before Linux 5.14: freeze, kill, thaw, until no process is left.
-    fn kill_each(&self, deadline: Deadline) -> Result<()> {
+    pub(super) fn kill_each(&self, deadline: Deadline) -> Result<()> {
         let freezer = self.freezer()?;
         loop {
             let mut pids = self.processes()?;
@@ -231,6 +254,19 @@ impl Record {
     /// # Errors
     /// A cgroup that stays busy, with the processes that hold it; the others are removed all the same.
     pub(crate) fn remove(&self) -> Result<()> {
-        self.0.iter().map(Entry::remove).fold(Ok(()), Result::and)
+        self.0.iter().map(|entry| entry.remove(true).map(drop)).fold(Ok(()), Result::and)
+    }
+
+    /// The end: whatever still runs is killed, what the runtime made is removed. Where nothing runs any more this is
+    /// one rmdir(2) for each cgroup. One that was there before the container stays, with everybody in it.
+    pub(crate) fn destroy(&self) -> Result<()> {
+        let quickly = |entry: &Entry| matches!(entry.remove(false), Ok(true));
+        if self.0.iter().all(quickly) {
+            return Ok(());
+        }
+        if self.0.iter().all(|entry| entry.made > 0) {
+            self.kill()?;
+        }
+        self.remove()
     }
 }

@@ -12,7 +12,7 @@ pub(crate) mod limits;
 pub(crate) mod path;
 pub(crate) mod program;
 
-use super::layout::{CgroupLayout, Hierarchy};
+pub(crate) use super::layout::{CgroupLayout, Hierarchy};
 use super::step::Field;
 use crate::error::{Error, Result};
 use devices::Rules;

@@ -20,7 +20,8 @@ const AND_32: u8 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 const SHIFT_RIGHT_32: u8 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
 const MOVE_64: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
 const JUMP: u8 = 0x05; // BPF_JMP | BPF_JA
-const JUMP_IF_NOT_EQUAL_32: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K; Linux 5.1
+const JUMP_IF_EQUAL_32: u8 = 0x16; // BPF_JMP32 | BPF_JEQ | BPF_K; Linux 5.1
+const JUMP_IF_NOT_EQUAL_32: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K
 const JUMP_IF_SET_32: u8 = 0x46; // BPF_JMP32 | BPF_JSET | BPF_K
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 
@@ -46,21 +47,70 @@ impl Program {
             load(MAJOR, 4),
             load(MINOR, 8),
         ];
-        for (_, rule) in rules.rules.iter().rev() {
-            block(&mut program, rule);
+        let backwards: Vec<Rule> = rules.rules.iter().rev().map(|(_, rule)| *rule).collect();
+        for run in backwards.chunk_by(|one, next| one.allow == next.allow) {
+            if decide(&mut program, run) {
+                return Some(Program(program)); // the kernel refuses instructions that it cannot reach
+            }
         }
         program.extend(answer(rules.others));
         Some(Program(program))
     }
 }
 
-/// One rule: conditions that jump behind the block, then the decision.
-fn block(program: &mut Vec<Instruction>, rule: &Rule) {
-    let kind = match rule.kind {
-        Kind::Block => 1, // BPF_DEVCG_DEV_BLOCK
-        Kind::Char => 2,  // BPF_DEVCG_DEV_CHAR
-    };
-    let conditions: Vec<(u8, u32)> = [(KIND, Some(kind)), (MAJOR, rule.major), (MINOR, rule.minor)]
+/// Rules that all allow, or all deny, in whatever order. The usual ones, full access to numbered devices, share
+/// their comparisons: the verifier's time grows with the number of instructions. True if nothing is left to decide.
+fn decide(program: &mut Vec<Instruction>, run: &[Rule]) -> bool {
+    let (mut numbered, others): (Vec<Rule>, Vec<Rule>) =
+        run.iter().partition(|rule| rule.allow && rule.access == ALL && rule.major.is_some());
+    let mut others = others.as_slice();
+    while let [rule, rest @ ..] = others {
+        let both =
+            rest.first().is_some_and(|next| Rule { kind: rule.kind, ..*next } == *rule && next != rule);
+        if block(program, rule, both) {
+            return true;
+        }
+        others = &rest[usize::from(both)..];
+    }
+    let key = |rule: &Rule| (rule.kind == Kind::Block, rule.major, rule.minor);
+    numbered.sort_unstable_by_key(key);
+    numbered.dedup();
+    for kind in numbered.chunk_by(|one, next| one.kind == next.kind) {
+        // Jumps reach 32767 instructions far.
+        kind.chunks(8192).for_each(|rules| group(program, rules));
+    }
+    false
+}
+
+/// Full access to some devices of one kind, sorted by number: one comparison for the kind, one for each major number,
+/// one for each minor number, and one answer for all.
+fn group(program: &mut Vec<Instruction>, rules: &[Rule]) {
+    // The comparison, and how far it jumps; none: to the answer.
+    let mut compare: Vec<(u8, u8, u32, Option<usize>)> = Vec::new();
+    for same in rules.chunk_by(|one, next| one.major == next.major) {
+        let major = same[0].major.unwrap_or_default();
+        if same[0].minor.is_none() {
+            compare.push((JUMP_IF_EQUAL_32, MAJOR, major, None));
+        } else {
+            compare.push((JUMP_IF_NOT_EQUAL_32, MAJOR, major, Some(same.len())));
+            let minors = same.iter().filter_map(|rule| rule.minor);
+            compare.extend(minors.map(|minor| (JUMP_IF_EQUAL_32, MINOR, minor, None)));
+        }
+    }
+    let length = compare.len();
+    program.push(instruction(JUMP_IF_NOT_EQUAL_32, KIND, (length + 3) as i16, number(rules[0].kind)));
+    program.extend(compare.into_iter().enumerate().map(|(at, (code, register, value, far))| {
+        instruction(code, register, far.unwrap_or(length - at) as i16, value)
+    }));
+    program.push(instruction(JUMP, 0, 2, 0));
+    program.extend(answer(true));
+}
+
+/// One rule: conditions that jump behind the block, then the decision. It may stand for both kinds of devices. True if
+/// it decides everything, so that nothing may follow.
+fn block(program: &mut Vec<Instruction>, rule: &Rule, both: bool) -> bool {
+    let kind = (!both).then(|| number(rule.kind));
+    let conditions: Vec<(u8, u32)> = [(KIND, kind), (MAJOR, rule.major), (MINOR, rule.minor)]
         .into_iter()
         .filter_map(|(register, value)| Some((register, value?)))
         .collect();
@@ -78,6 +128,15 @@ fn block(program: &mut Vec<Instruction>, rule: &Rule) {
         program.push(instruction(JUMP_IF_NOT_EQUAL_32, *register, behind as i16, *value));
     }
     program.extend(decision);
+    conditions.is_empty() && rule.access == ALL
+}
+
+/// The kind as the kernel numbers it.
+fn number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Block => 1, // BPF_DEVCG_DEV_BLOCK
+        Kind::Char => 2,  // BPF_DEVCG_DEV_CHAR
+    }
 }
 
 fn answer(allow: bool) -> [Instruction; 2] {
@@ -123,11 +182,31 @@ mod tests {
                 MOVE_64 => registers[to] = imm.into(),
                 JUMP => at += jump(true),
                 JUMP_IF_NOT_EQUAL_32 => at += jump(registers[to] as u32 != imm),
+                JUMP_IF_EQUAL_32 => at += jump(registers[to] as u32 == imm),
                 JUMP_IF_SET_32 => at += jump(registers[to] as u32 & imm != 0),
                 EXIT => return registers[0] == 1,
                 _ => panic!("opcode {code:#x}"),
             }
         }
+    }
+
+    /// The verifier wants every instruction to be reached.
+    fn assert_reached(program: &Program) {
+        let (mut reached, mut next) = (vec![false; program.0.len()], vec![0]);
+        while let Some(at) = next.pop() {
+            if std::mem::replace(&mut reached[at], true) {
+                continue;
+            }
+            let [code, _, o1, o2, ..] = program.0[at];
+            let target = at + 1 + i16::from_ne_bytes([o1, o2]) as usize;
+            match code {
+                EXIT => {}
+                JUMP => next.push(target),
+                JUMP_IF_EQUAL_32 | JUMP_IF_NOT_EQUAL_32 | JUMP_IF_SET_32 => next.extend([at + 1, target]),
+                _ => next.push(at + 1),
+            }
+        }
+        assert_eq!(reached.iter().position(|reached| !reached), None, "{program:?}");
     }
 
     /// What the spec says: each access bit by the last rule that names it.
@@ -186,12 +265,13 @@ mod tests {
                         "type": (["a", "b", "c"][random(3) as usize]),
                         "major": ([-1i64, 1, 7, 4294967295][random(4) as usize]),
                         "minor": ([-1i64, 3, 4, 4][random(4) as usize]),
-                        "access": (["r", "w", "m", "rw", "rwm", "rwm"][random(6) as usize]),
+                        "access": (["r", "w", "m", "rw", "rwm", "rwm", "rwm"][random(7) as usize]),
                     })
                 })
                 .collect();
             let rules = parse(&Value::from(rules));
             let program = Program::build(&rules);
+            program.iter().for_each(assert_reached);
             let writes = rules.v1();
             for (kind, number, letter) in [(Kind::Block, 1, 'b'), (Kind::Char, 2, 'c')] {
                 for (major, minor) in
@@ -218,7 +298,7 @@ mod tests {
     #[test]
     fn the_default_bundle_is_short() {
         let program = Program::build(&parse(&json!([{"allow": false, "access": "rwm"}]))).unwrap();
-        assert_eq!(program.0.len(), 6 + 9 * 5 + 4 + 2 * 5 + 2);
+        assert_eq!(program.0.len(), 6 + 4 + (1 + 13 + 3) + 2);
         assert!(run(&program, 2, READ | WRITE, 1, 3) && run(&program, 1, MKNOD, 8, 0));
         assert!(!run(&program, 1, READ, 8, 0) && !run(&program, 2, READ | MKNOD, 4, 0));
         assert_eq!(Program::build(&parse(&json!([{"allow": true, "access": "rwm"}]))), None);
