@@ -98,7 +98,6 @@ fn bad_devices_are_refused(sandbox: &mut Sandbox) {
         device("dev/x", "c", 1, 3),
         device("/dev/x", "c", -5, 3),
         device("/dev/x", "c", 1, 1 << 40),
-        json!({ "path": "/dev/x", "type": "c" }),
         json!({ "path": "/dev/x", "type": "c", "major": 1, "minor": 3, "fileMode": 0o200_000 }),
         json!({ "path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": 4_294_967_295_u32 }),
     ] {

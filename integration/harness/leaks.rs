@@ -34,8 +34,10 @@ pub(crate) fn sweep(token: &str, layout: Layout) {
             let _ = umount2(point, MntFlags::MNT_DETACH);
         }
     }
-    for hierarchy in layout.hierarchies() {
-        let _ = fs::write(hierarchy.mount.join(token).join("cgroup.kill"), "1");
+    for dir in cgroups(token, layout) {
+        // What is frozen cannot die on v1.
+        let _ = fs::write(dir.join("freezer.state"), "THAWED");
+        let _ = fs::write(dir.join("cgroup.freeze"), "0");
     }
     super::until(5, || {
         processes::reap_orphans();

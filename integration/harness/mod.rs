@@ -15,7 +15,7 @@ mod world;
 pub(crate) use call::{Call, Output, Running};
 pub(crate) use case::Case;
 pub(crate) use layout::Layout;
-pub(crate) use needs::{Need, program};
+pub(crate) use needs::Need;
 pub(crate) use processes::{is_alive, parent, processes_in_state, reap_orphans, start_time, status_field};
 pub(crate) use sandbox::{Sandbox, until};
 pub(crate) use world::{binary, main};

@@ -58,7 +58,7 @@ pub(crate) fn unmet(needs: &[Need], layout: Layout) -> Option<String> {
 }
 
 /// A program by its PATH.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
+fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
