@@ -84,7 +84,7 @@ fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
 pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     let saved = locked.saved()?;
     if let Some(cgroup) = &saved.cgroup {
-        clear(cgroup)?;
+        cgroup.destroy()?;
     }
     if !saved.poststop.is_empty() {
         // runtime.md, Lifecycle, 13: a poststop hook that fails is a warning, and the others still run.
@@ -108,16 +108,6 @@ fn slay(saved: &Saved, process: Option<&Process>) -> Result<()> {
     }
     Err(Error::new(format!("process {} is not dead {DEATH_WAIT:?} after SIGKILL", process.pid()))
         .hint("it hangs in the kernel: see /proc/PID/stack"))
-}
-
-/// Removes the cgroup, and kills who is left in it. A cgroup that was there before the container stays, with everybody
-/// in it: they need not be the container's.
-fn clear(cgroup: &Record) -> Result<()> {
-    let ours = cgroup.0.iter().all(|entry| entry.made > 0);
-    if ours && !cgroup.processes()?.is_empty() {
-        cgroup.kill()?;
-    }
-    cgroup.remove()
 }
 
 #[cfg(test)]

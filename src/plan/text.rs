@@ -12,11 +12,9 @@ impl fmt::Display for Plan {
             writeln!(f, "open    #{i} {handle}  # {field}")?;
         }
         let birth = flags(self.birth.flags);
-        writeln!(
-            f,
-            "birth   clone3({birth}){}",
-            if self.birth.trampoline() { " by a trampoline" } else { "" }
-        )?;
+        let trampoline = if self.birth.trampoline() { " by a trampoline" } else { "" };
+        let undumpable = if self.birth.undumpable { ", undumpable" } else { "" };
+        writeln!(f, "birth   clone3({birth}){trampoline}{undumpable}")?;
         for (field, id, kind) in &self.birth.joins {
             writeln!(f, "birth   setns {} {id}  # {field}", kind.name())?;
         }
