@@ -12,7 +12,6 @@ use super::kill::thaw;
 use super::process::Process;
 use super::state::{self, Facts, State, Status};
 use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
-use crate::cgroup::Record;
 use crate::error::{Error, Result};
 
 /// How long a process may take to die of SIGKILL.
