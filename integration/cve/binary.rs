@@ -3,7 +3,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
 
-use super::{link, snapshot};
+use super::{USER, as_user, link, snapshot};
 use crate::harness::{Call, Need, Output, Sandbox, binary, reap_orphans, until};
 
 cases! {
@@ -19,28 +20,35 @@ cases! {
     cve_2019_5736_descriptor_kept_from_a_created_container;
     cve_2019_5736_descriptor_kept_in_a_user_namespace: Need::UserNamespaces;
     cve_2019_5736_descriptor_kept_from_a_script_interpreter;
+    cve_2019_5736_rootless_script_interpreter: Need::UserNamespaces, Need::Program("setpriv");
 }
 
 /// A copy of the binary under test, and what it looked like.
 struct Copy {
     path: String,
     root: String,
+    rootless: bool,
     before: Vec<String>,
 }
 
 impl Copy {
-    fn make(sandbox: &Sandbox) -> Copy {
+    fn make(sandbox: &Sandbox, rootless: bool) -> Copy {
         let folder = sandbox.dir.join("copy");
         fs::create_dir(&folder).unwrap();
         let path = folder.join("onggi");
         fs::copy(binary(), &path).unwrap();
-        Copy { path: path.display().to_string(), root: sandbox.path("state"), before: snapshot(&folder) }
+        if rootless {
+            chown(&path, Some(USER), Some(USER)).unwrap();
+        }
+        let root = sandbox.path("state");
+        Copy { path: path.display().to_string(), root, rootless, before: snapshot(&folder) }
     }
 
     fn call(&self, sandbox: &Sandbox, args: &[&str]) -> Call {
         let words = [self.path.as_str(), "--root", &self.root].into_iter().chain(args.iter().copied());
         let name = format!("copy-{}", fs::read_dir(sandbox.dir.join("calls")).unwrap().count());
-        Call::new(words, &sandbox.dir.join("calls").join(name)).env("ONGGI_TEST", &sandbox.token)
+        let call = Call::new(words, &sandbox.dir.join("calls").join(name)).env("ONGGI_TEST", &sandbox.token);
+        if self.rootless { as_user(call) } else { call }
     }
 
     #[track_caller]
@@ -64,7 +72,7 @@ fn give_libraries(sandbox: &Sandbox) {
 /// The container's process is the runtime itself: named directly it is refused; as the interpreter of a script it
 /// may run, but it runs in the container and its binary stays as it is.
 fn cve_2019_5736_process_is_the_runtime(sandbox: &mut Sandbox) {
-    let copy = Copy::make(sandbox);
+    let copy = Copy::make(sandbox, false);
     let bundle = sandbox.path("bundle");
     give_libraries(sandbox);
     link(sandbox, "linked", "/proc/self/exe");
@@ -137,17 +145,21 @@ fn catch(sandbox: &mut Sandbox, copy: &Copy, victim: &[&str], started: bool) -> 
     let (bundle, first) = (sandbox.path("bundle"), sandbox.token.clone());
     let second = format!("{first}-second");
     sandbox.script(CATCH).capabilities(&ALL).set("/process/noNewPrivileges", json!(false));
-    sandbox.create();
-    sandbox.start();
+    sandbox.write_config();
+    copy.call(sandbox, &["create", "--bundle", &bundle, &first]).finish().ok();
+    copy.call(sandbox, &["start", &first]).finish().ok();
     let pid = sandbox.pid();
     sandbox.namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
     if sandbox.config["linux"]["uidMappings"].is_array() {
         sandbox.unset("/linux/uidMappings").unset("/linux/gidMappings");
         sandbox.namespace("user", Some(&format!("/proc/{pid}/ns/user")));
     }
-    sandbox.set("/linux/cgroupsPath", json!(format!("/{first}/{first}-second"))).args(victim).write_config();
+    if sandbox.config["linux"]["cgroupsPath"].is_string() {
+        sandbox.set("/linux/cgroupsPath", json!(format!("/{first}/{first}-second")));
+    }
+    sandbox.args(victim).write_config();
     let pipe = stuffed_pipe(sandbox);
-    let onto = format!(r#"exec "$@" >>{0} 2>>{0}"#, sandbox.path("pipe"));
+    let onto = format!(r#"exec "$@" >>{}"#, sandbox.path("pipe"));
     let quiet = ["/bin/sh", "-c", &onto, "sh"];
     let create = copy.call(sandbox, &["create", "--bundle", &bundle, &second]);
     if started { create.through(&quiet) } else { create }.finish().ok();
@@ -168,8 +180,8 @@ fn catch(sandbox: &mut Sandbox, copy: &Copy, victim: &[&str], started: bool) -> 
     caught.then_some(deleted)
 }
 
-/// A pipe for the second container's output that is full: a runtime that writes to it, as usage or error, waits
-/// there and can be looked at in peace.
+/// A pipe for the second container's output that is full: a runtime that prints its version waits there and can be
+/// looked at in peace.
 fn stuffed_pipe(sandbox: &Sandbox) -> File {
     let path = sandbox.path("pipe");
     mkfifo(Path::new(&path), Mode::from_bits_truncate(0o666)).unwrap();
@@ -183,13 +195,13 @@ fn stuffed_pipe(sandbox: &Sandbox) -> File {
 /// The init that waits for its start is the runtime; a neighbour with every capability opens it, and writes when the
 /// runtime has exited and nothing is busy any more.
 fn cve_2019_5736_descriptor_kept_from_a_created_container(sandbox: &mut Sandbox) {
-    let copy = Copy::make(sandbox);
+    let copy = Copy::make(sandbox, false);
     catch(sandbox, &copy, &["/bin/true"], false);
 }
 
 /// The same where both are in one user namespace: nothing at all is to be had from an init that is not dumpable.
 fn cve_2019_5736_descriptor_kept_in_a_user_namespace(sandbox: &mut Sandbox) {
-    let copy = Copy::make(sandbox);
+    let copy = Copy::make(sandbox, false);
     sandbox.user_namespace();
     let caught = catch(sandbox, &copy, &["/bin/true"], false);
     let seen = fs::read_to_string(sandbox.rootfs("seen")).unwrap_or_default();
@@ -198,10 +210,53 @@ fn cve_2019_5736_descriptor_kept_in_a_user_namespace(sandbox: &mut Sandbox) {
 
 /// `#!/proc/self/exe`: after execve the runtime runs as an ordinary, dumpable process of the container.
 fn cve_2019_5736_descriptor_kept_from_a_script_interpreter(sandbox: &mut Sandbox) {
-    let copy = Copy::make(sandbox);
-    give_libraries(sandbox);
-    fs::write(sandbox.rootfs("entry"), "#!/proc/self/exe\n").unwrap();
-    fs::set_permissions(sandbox.rootfs("entry"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
+    let copy = Copy::make(sandbox, false);
+    give_interpreter(sandbox);
     catch(sandbox, &copy, &["/entry"], true);
+}
+
+/// As an unprivileged user who owns the binary and cannot clone mounts: nothing but a sealed copy keeps it. The
+/// attacker is put into the container from outside, since nobody else can look at its init before the start.
+fn cve_2019_5736_rootless_script_interpreter(sandbox: &mut Sandbox) {
+    super::unprivileged(sandbox);
+    let copy = Copy::make(sandbox, true);
+    give_interpreter(sandbox);
+    sandbox.args(&["/entry"]).write_config();
+    let pipe = stuffed_pipe(sandbox);
+    let onto = format!(r#"exec "$@" >>{}"#, sandbox.path("pipe"));
+    let create = copy.call(sandbox, &["create", "--bundle", &sandbox.path("bundle"), &sandbox.token]);
+    create.through(&["/bin/sh", "-c", &onto, "sh"]).finish().ok();
+    let pid = sandbox.pid();
+    attack_executable(sandbox, pid);
+    copy.assert_untouched("before the start");
+    copy.call(sandbox, &["start", &sandbox.token]).finish().ok();
+    let command = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    assert!(until(5, || command().contains("/entry")), "the interpreter was not started: {:?}", command());
+    attack_executable(sandbox, pid);
+    copy.assert_untouched("while it runs");
+    let kept = File::open(format!("/proc/{pid}/exe")).unwrap();
+    copy.call(sandbox, &["delete", "--force", &sandbox.token]).finish().ok();
+    reap_orphans();
+    drop(pipe);
+    let again = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    let _ = OpenOptions::new().write(true).open(again).and_then(|mut file| file.write_all(b"pwned"));
+    copy.assert_untouched("after it is gone");
+}
+
+/// A process with every capability in the container's user and mount namespaces tries what can be tried on the
+/// executable of `pid`.
+fn attack_executable(sandbox: &Sandbox, pid: i32) {
+    let script =
+        "cd /proc/1; chmod 0777 exe; touch exe; (printf pwned >> exe); (printf pwned 1<> exe); (: > exe); :";
+    let target = pid.to_string();
+    let words = ["nsenter", "-t", &target, "-U", "-m", "--preserve-credentials", "/bin/sh", "-c", script];
+    let name = format!("attack-{}", fs::read_dir(sandbox.dir.join("calls")).unwrap().count());
+    Call::new(words, &sandbox.dir.join("calls").join(name)).finish().ok();
+}
+
+/// A program of the image whose interpreter is the runtime.
+fn give_interpreter(sandbox: &Sandbox) {
+    give_libraries(sandbox);
+    fs::write(sandbox.rootfs("entry"), "#!/proc/self/exe --version\n").unwrap();
+    fs::set_permissions(sandbox.rootfs("entry"), PermissionsExt::from_mode(0o755)).unwrap();
 }

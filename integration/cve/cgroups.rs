@@ -1,6 +1,7 @@
 //! The container's view of control groups, and its place in them (invariant 14).
 
 use std::fs;
+use std::os::unix::fs::chown;
 
 use serde_json::json;
 
@@ -12,6 +13,8 @@ cases! {
     cve_2023_25809_cgroup_mount_in_a_user_namespace: Need::UserNamespaces;
     cve_2023_25809_cgroups_below_a_bind_mount_of_sys: Need::UserNamespaces;
     cve_2023_25809_cgroups_below_a_recursive_read_only_sys;
+    cve_2023_25809_rootless_with_a_cgroup_of_its_own: Need::UserNamespaces, Need::Only(Layout::V2),
+        Need::Program("setpriv");
     cve_2025_47291_user_namespace_stays_in_its_cgroup: Need::UserNamespaces;
 }
 
@@ -76,6 +79,27 @@ fn cve_2023_25809_cgroups_below_a_recursive_read_only_sys(sandbox: &mut Sandbox)
     super::without_mounts(sandbox, "/sys");
     sandbox.mount("/sys", "bind", "/sys", &["rbind", "rro"]);
     assert_eq!(sandbox.prove(WRITE), "alive\nend");
+}
+
+/// The cgroup was given to the user, as a service manager does: only the mount keeps the container from writing.
+fn cve_2023_25809_rootless_with_a_cgroup_of_its_own(sandbox: &mut Sandbox) {
+    super::unprivileged(sandbox);
+    let given = sandbox.cgroup_of("cgroup", &format!("/{}/given", sandbox.token));
+    fs::create_dir_all(&given).unwrap();
+    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        chown(given.join(file), Some(super::USER), Some(super::USER)).unwrap();
+    }
+    let enter = format!(r#"echo $$ > {}/cgroup.procs && exec "$@""#, given.display());
+    for namespace in [true, false] {
+        if !namespace {
+            sandbox.without_namespace("cgroup");
+        }
+        sandbox.script(WRITE);
+        let call = super::as_user(sandbox.begin("run", &[])).through(&["/bin/sh", "-c", &enter, "sh"]);
+        let output = call.finish().ok();
+        assert_eq!(output.text(), "alive\nend", "cgroup namespace: {namespace}: {}", output.describe());
+    }
+    fs::remove_dir(&given).unwrap();
 }
 
 /// A container with a user namespace is where cgroupsPath says, in every hierarchy, from before its start on.

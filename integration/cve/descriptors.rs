@@ -156,21 +156,21 @@ fn cve_2024_21626_working_directory(sandbox: &mut Sandbox) {
 /// counts is where the process stands in the end.
 fn cve_2024_21626_working_directory_is_exchanged(sandbox: &mut Sandbox) {
     let trap = Trap::set(sandbox);
-    fs::create_dir(sandbox.rootfs("work")).unwrap();
+    fs::create_dir(sandbox.rootfs("place")).unwrap();
     let secret = format!("{}{}/secret", "../".repeat(40), trap.text().trim_start_matches('/'));
-    sandbox.set("/process/cwd", json!("/work"));
+    sandbox.set("/process/cwd", json!("/place"));
     sandbox.script(&format!("echo alive; cat {secret} secret; readlink /proc/self/cwd"));
     let aims =
         [trap.text(), "/proc/self/fd/7".to_owned(), "../../trap".to_owned(), "/proc/1/fd/7".to_owned()];
     for kind in super::WON {
         for aim in &aims {
-            let script = format!("rmdir $R/work 2>&1 || rm -f $R/work; ln -s {aim} $R/work");
+            let script = format!("rmdir $R/place 2>&1 || rm -f $R/place; ln -s {aim} $R/place");
             super::attacker(sandbox, kind, &script);
             let output = leaking(sandbox.begin("run", &[]), &trap).finish();
             super::attacked(sandbox, &output);
             assert!(!output.stdout.contains(SECRET), "{kind}, {aim}: {}", output.describe());
-            super::clear(&sandbox.rootfs("work"));
-            fs::create_dir(sandbox.rootfs("work")).unwrap();
+            super::clear(&sandbox.rootfs("place"));
+            fs::create_dir(sandbox.rootfs("place")).unwrap();
         }
     }
     trap.assert_untouched("exchanged working directories");

@@ -20,12 +20,12 @@ pub(crate) mod state;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::{Output, Sandbox};
+use crate::harness::{Call, Output, Sandbox};
 
 /// What stands in the trap's file `secret`.
 const SECRET: &str = "a secret of the host";
@@ -193,6 +193,30 @@ fn without_mounts(sandbox: &mut Sandbox, place: &str) {
         let destination = mount["destination"].as_str().unwrap();
         destination != place && !destination.starts_with(&below)
     });
+}
+
+/// A user of the host who runs containers without root, and exists only as a number.
+const USER: u32 = 12345;
+
+/// Makes everything of the sandbox that user's, and the configuration one that needs no root.
+fn unprivileged(sandbox: &mut Sandbox) {
+    let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    sandbox.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    sandbox.unset("/linux/resources").unset("/linux/cgroupsPath");
+    let devpts = sandbox.config["mounts"].as_array_mut().unwrap().iter_mut();
+    for mount in devpts.filter(|mount| mount["type"] == "devpts") {
+        mount["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+    }
+    sandbox.give(USER);
+    for dir in [sandbox.dir.clone(), sandbox.bundle()] {
+        chown(dir, Some(USER), Some(USER)).unwrap();
+    }
+}
+
+/// The call as that user.
+fn as_user(call: Call) -> Call {
+    let user = USER.to_string();
+    call.through(&["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--inh-caps=-all", "--"])
 }
 
 /// The hooks that run after the mounts and before the root is changed: where a won race is played.

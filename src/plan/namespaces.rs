@@ -104,7 +104,6 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     if let Some((field, path)) = namespaces.joined(Namespace::User) {
         join_at_birth(plan, field, path, Namespace::User);
     }
-    plan.birth.undumpable = host.privileged && !host.nested;
     plan.birth.time = time_offsets(spec, namespaces);
     plan.maps = maps(spec, host, namespaces)?;
     let setgroups = plan.maps.as_ref().is_none_or(|maps| maps.writer != MapWriter::Single);
