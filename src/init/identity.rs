@@ -64,11 +64,11 @@ impl Init<'_> {
         if self.arrived {
             return Ok(());
         }
-        let arrived = match process::chdir(path) {
+        let arrived = match enter(path) {
             Err(e) if e.errno() == libc::ENOENT => {
                 let mut root = Root::new(fs::open_host(c"/", OFlags::PATH | OFlags::DIRECTORY)?);
                 root.find_or_make(&Inside(strip_slashes(path)), Links::Follow, Make::Directory)?;
-                process::chdir(path)
+                enter(path)
             }
             other => other,
         };
@@ -119,6 +119,11 @@ impl Init<'_> {
                 .hint(format!("PATH={path}"))
         }))
     }
+}
+
+/// chdir(2), but through no magic link: nobody's descriptor is a working directory.
+fn enter(path: &CStr) -> Result<()> {
+    process::fchdir(fs::open_here(path, OFlags::PATH | OFlags::DIRECTORY)?)
 }
 
 fn strip_slashes(path: &CStr) -> CString {

@@ -50,7 +50,7 @@ pub(crate) fn make(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Names
     let defaults =
         DEFAULT.iter().filter(|_| !dev_is_bound).filter(|row| configured.iter().all(|n| n.path != row.0));
     let defaults = defaults.map(|&(path, major, minor)| Node {
-        field: "linux.devices".into(),
+        field: format!("linux.devices {path:?}"),
         path: path.into(),
         kind: libc::S_IFCHR,
         number: (major, minor),

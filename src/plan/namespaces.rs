@@ -88,8 +88,13 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
             .at("linux.namespaces")
             .hint("run as root, or start from `onggi spec --rootless`"));
     }
-    // Joined with the runtime's own privileges, before the user namespace takes them away.
+    // Joined with the runtime's own privileges before the user namespace takes them away, or, if it has none, with
+    // those that the user namespace gives.
     let early = namespaces.own(Namespace::User);
+    let user = namespaces.joined(Namespace::User);
+    if let (Some((field, path)), false) = (user, host.privileged) {
+        join_at_birth(plan, field, path, Namespace::User);
+    }
     for (kind, ..) in NAMESPACES {
         let Some((field, path)) = namespaces.joined(kind) else { continue };
         let by_trampoline = match kind {
@@ -101,12 +106,12 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
             join_at_birth(plan, field, path, kind);
         }
     }
-    if let Some((field, path)) = namespaces.joined(Namespace::User) {
+    if let (Some((field, path)), true) = (user, host.privileged) {
         join_at_birth(plan, field, path, Namespace::User);
     }
     plan.birth.time = time_offsets(spec, namespaces);
     plan.maps = maps(spec, host, namespaces)?;
-    let setgroups = plan.maps.as_ref().is_none_or(|maps| maps.writer != MapWriter::Single);
+    let setgroups = may_set_groups(plan, host, namespaces);
     if plan.maps.is_some() || plan.cgroup.attaches_after_birth() || !plan.hard_limits.is_empty() {
         plan.push("linux", Step::Meet(Point::Born));
     }
@@ -115,6 +120,13 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     }
     plan.push("linux", Step::Guard);
     Ok(())
+}
+
+/// setgroups(2) is denied with a single mapping, and perhaps in a namespace that an unprivileged user made and we join.
+pub(crate) fn may_set_groups(plan: &Plan, host: &Host, namespaces: &Namespaces) -> bool {
+    let single = plan.maps.as_ref().is_some_and(|maps| maps.writer == MapWriter::Single);
+    let joined = namespaces.joined(Namespace::User).is_some();
+    !single && (host.privileged || !joined)
 }
 
 fn join_at_birth(plan: &mut Plan, field: &Field, path: &CString, kind: Namespace) {

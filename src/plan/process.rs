@@ -2,9 +2,9 @@
 
 use super::capabilities;
 use super::host::Host;
-use super::namespaces::Namespaces;
+use super::namespaces::{self, Namespaces};
 use super::step::{Namespace, Step};
-use super::{MapWriter, Plan, Request};
+use super::{Plan, Request};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 use std::ffi::CString;
@@ -59,10 +59,10 @@ pub(crate) fn become_it(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &
 fn identity(plan: &mut Plan, process: &Process, host: &Host, namespaces: &Namespaces) -> Result<()> {
     let user = process.user();
     plan.push("process.user.umask", Step::Umask(user.umask().unwrap_or(0o022)));
-    let single = plan.maps.as_ref().is_some_and(|maps| maps.writer == MapWriter::Single);
+    let setgroups = namespaces::may_set_groups(plan, host, namespaces);
     let groups = user.additional_gids().clone().unwrap_or_default();
-    if single && !groups.is_empty() {
-        return Err(Error::new("supplementary groups cannot be set with a single id mapping")
+    if !setgroups && !groups.is_empty() {
+        return Err(Error::new("supplementary groups cannot be set in this user namespace")
             .at("process.user.additionalGids")
             .hint("install newuidmap and newgidmap, and map the ids of /etc/subuid and /etc/subgid"));
     }
@@ -72,7 +72,7 @@ fn identity(plan: &mut Plan, process: &Process, host: &Host, namespaces: &Namesp
     plan.warnings.extend(warnings);
     plan.push("process.capabilities.bounding", Step::Bounding(sets.bounding));
     let (uid, gid) = (user.uid(), user.gid());
-    plan.push("process.user", Step::User { uid, gid, groups, setgroups: !single });
+    plan.push("process.user", Step::User { uid, gid, groups, setgroups });
     let capabilities::Sets { effective, permitted, inheritable, ambient, .. } = sets;
     plan.push("process.capabilities", Step::Capabilities { effective, permitted, inheritable, ambient });
     if process.no_new_privileges().unwrap_or(false) {

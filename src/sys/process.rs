@@ -236,11 +236,6 @@ pub(crate) fn setsid() -> Result<()> {
     nix::unistd::setsid().map(drop).map_err(failed("setsid"))
 }
 
-/// chdir(2).
-pub(crate) fn chdir(path: &CStr) -> Result<()> {
-    rustix::process::chdir(path).map_err(super::fs::failed("chdir", path))
-}
-
 /// fchdir(2).
 pub(crate) fn fchdir(fd: impl AsFd) -> Result<()> {
     rustix::process::fchdir(fd).map_err(super::fs::failed("fchdir", c""))
