@@ -38,6 +38,9 @@ pub(crate) fn be_born(
     cgroup: Option<BorrowedFd<'_>>,
     shared: &Shared,
 ) -> Result<Option<Newborn>> {
+    if birth.undumpable {
+        process::undumpable()?;
+    }
     if birth.trampoline() {
         return by_trampoline(birth, handles, cgroup, shared);
     }

@@ -109,6 +109,7 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     if let (Some((field, path)), true) = (user, host.privileged) {
         join_at_birth(plan, field, path, Namespace::User);
     }
+    plan.birth.undumpable = host.privileged && !host.nested;
     plan.birth.time = time_offsets(spec, namespaces);
     plan.maps = maps(spec, host, namespaces)?;
     let setgroups = may_set_groups(plan, host, namespaces);

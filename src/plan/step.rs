@@ -445,6 +445,10 @@ pub(crate) struct Birth {
     pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
     /// A new time namespace, with these lines for timens_offsets.
     pub(crate) time: Option<Vec<String>>,
+    /// The runtime makes itself undumpable first, so that the process is from its first moment: in a user namespace
+    /// that it shares with other containers, their CAP_SYS_PTRACE would open its /proc/PID/root. Without privileges
+    /// the runtime would lose its own way to /proc/PID/uid_map; then the process guards itself, after the maps.
+    pub(crate) undumpable: bool,
 }
 
 impl Birth {
