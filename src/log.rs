@@ -106,7 +106,7 @@ pub(crate) fn error(message: &str) {
     say(Level::Error, message);
 }
 
-/// Says what is not quite as asked.
+/// Says what is not quite as asked; with a log file, only there, as [`debug`].
 pub(crate) fn warn(message: &str) {
     say(Level::Warning, message);
 }
@@ -129,7 +129,7 @@ fn say(level: Level, message: &str) {
         return;
     }
     let file = logger.and_then(|logger| logger.file.as_ref().map(|file| (file, logger.format)));
-    if level <= Level::Warning || file.is_none() {
+    if level == Level::Error || file.is_none() {
         to_stderr(level, message);
     }
     let Some((mut file, format)) = file else { return };
