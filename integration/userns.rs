@@ -169,7 +169,7 @@ fn user_namespaces_off_has_a_hint(sandbox: &mut Sandbox) {
     sandbox.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
     sandbox.unset("/linux/resources").unset("/linux/cgroupsPath");
     let output = sandbox.begin("create", &[]).through(&words).finish();
-    output.error(&["ENOSPC", "hint: ", "/proc/sys/user/max_"]);
+    output.error(&["ENOSPC", "hint: ", "max_user_namespaces"]);
 }
 
 fn joined_user_namespace(sandbox: &mut Sandbox) {
