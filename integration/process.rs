@@ -25,6 +25,7 @@ cases! {
     home_without_passwd_is_the_root;
     cwd_is_entered;
     cwd_is_created_when_missing;
+    cwd_is_created_on_a_read_only_root;
     cwd_that_is_a_file_is_refused;
     cwd_is_entered_as_the_user;
     cwd_through_a_link_stays_inside;
@@ -176,6 +177,11 @@ fn cwd_is_created_when_missing(sandbox: &mut Sandbox) {
     sandbox.set("/process/cwd", json!("/work/deep/er"));
     assert_eq!(sandbox.prove("pwd"), "/work/deep/er");
     assert!(sandbox.rootfs("work/deep/er").is_dir());
+}
+
+fn cwd_is_created_on_a_read_only_root(sandbox: &mut Sandbox) {
+    sandbox.set("/process/cwd", json!("/new/deep")).set("/root/readonly", json!(true));
+    assert_eq!(sandbox.prove("pwd; touch x 2>&1 | grep -c 'Read-only'"), "/new/deep\n1");
 }
 
 fn cwd_that_is_a_file_is_refused(sandbox: &mut Sandbox) {

@@ -1,9 +1,8 @@
 //! The steps that turn init into the container's process: ids, capabilities, limits, working directory, executable.
 
 use super::Init;
-use super::root::{Make, Root};
 use crate::error::{Error, Result};
-use crate::plan::step::{Inside, Links, show};
+use crate::plan::step::show;
 use crate::sys::fs;
 use crate::sys::process::{self, CapabilitySets};
 use nix::libc;
@@ -64,15 +63,7 @@ impl Init<'_> {
         if self.arrived {
             return Ok(());
         }
-        let arrived = match enter(path) {
-            Err(e) if e.errno() == libc::ENOENT => {
-                let mut root = Root::new(fs::open_host(c"/", OFlags::PATH | OFlags::DIRECTORY)?);
-                root.find_or_make(&Inside(strip_slashes(path)), Links::Follow, Make::Directory)?;
-                enter(path)
-            }
-            other => other,
-        };
-        match arrived {
+        match enter(path) {
             Err(e) if e.errno() == libc::EACCES && !again => return Ok(()),
             other => other?,
         }
@@ -124,13 +115,6 @@ impl Init<'_> {
 /// chdir(2), but through no magic link: nobody's descriptor is a working directory.
 fn enter(path: &CStr) -> Result<()> {
     process::fchdir(fs::open_here(path, OFlags::PATH | OFlags::DIRECTORY)?)
-}
-
-fn strip_slashes(path: &CStr) -> CString {
-    let bytes = path.to_bytes();
-    let start = bytes.iter().position(|&byte| byte != b'/').unwrap_or(bytes.len());
-    let rest = if start == bytes.len() { b"." } else { &bytes[start..] };
-    CString::new(rest).expect("no NUL in a C string")
 }
 
 /// A pipe or file that was handed to us belongs to the container's user from now on, so that it can reopen it

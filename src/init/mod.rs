@@ -130,6 +130,7 @@ impl Init<'_> {
                 let (effective, permitted, inheritable) = (*effective, *permitted, *inheritable);
                 self.capabilities(CapabilitySets { effective, permitted, inheritable }, *ambient)
             }
+            Step::MakeDirectory(at) => self.make_directory(at),
             Step::Chdir { path, again } => self.chdir(path, *again),
             Step::Home(uid) => self.home(*uid),
             Step::FindExecutable { name, path } => self.find_executable(name, path),

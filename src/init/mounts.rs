@@ -87,6 +87,14 @@ impl Init<'_> {
         Ok(target)
     }
 
+    /// Not being let in is no failure yet: the container's user may be, and is asked later.
+    pub(super) fn make_directory(&mut self, at: &Inside) -> Result<()> {
+        match self.root().find_or_make(at, Links::Follow, Make::Directory) {
+            Err(e) if e.errno() != libc::EACCES => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn set_attr(
         &mut self,
         at: &Inside,

@@ -155,6 +155,13 @@ pub(crate) fn hide(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<()> {
         let at = Inside::new(path).map_err(|e| e.at(&field))?;
         plan.push(field, Step::ReadOnly(at));
     }
+    if let Some(process) = spec.process() {
+        let field = format!("process.cwd {:?}", process.cwd());
+        let at = Inside::new(process.cwd()).map_err(|e| e.at(&field))?;
+        if at.bytes() != b"." {
+            plan.push(field, Step::MakeDirectory(at));
+        }
+    }
     if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
         plan.push("root.readonly", Step::RootReadonly);
     }

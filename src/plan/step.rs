@@ -407,7 +407,9 @@ pub(crate) enum Step {
         /// Bits by capability number.
         ambient: u64,
     },
-    /// chdir(2) to process.cwd, created if missing; must end inside the root.
+    /// A directory is made if it is missing, while the root can still be written.
+    MakeDirectory(Inside),
+    /// chdir(2) to process.cwd; must end inside the root.
     Chdir {
         /// process.cwd
         path: CString,

@@ -170,6 +170,7 @@ impl fmt::Display for Step {
                 "capabilities effective {effective:#x} permitted {permitted:#x} \
                  inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
+            Step::MakeDirectory(at) => write!(f, "mkdir {at} if missing"),
             Step::Chdir { path, again } => {
                 write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" })
             }
