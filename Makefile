@@ -56,6 +56,7 @@ install: build ## install the release binary to $DESTDIR$PREFIX/sbin (PREFIX=/us
 static: ## build one static binary, libseccomp included: target/static/onggi
 	@scripts/need $(NEED_BUILD)
 	@$(STATIC)
+	@! readelf --program-headers --wide $(ONGGI_STATIC) | grep INTERP
 	@echo $(ONGGI_STATIC)
 
 lint: ## rustfmt and clippy, warnings denied
