@@ -14,8 +14,8 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 # What a target needs beyond git, the Rust toolchain, gcc and make. scripts/need installs what is missing.
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
-NEED_TEST  := $(NEED_DEMO) file strace uidmap util-linux
-NEED_BENCH := $(NEED_DEMO) mmdebstrap strace util-linux
+NEED_TEST  := $(NEED_DEMO) file mount strace uidmap util-linux
+NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
 # The static build has a target folder of its own, so that it and the dynamic one do not evict each other. --target
 # keeps the flag away from build scripts and proc macros, which must stay dynamic.
@@ -56,6 +56,7 @@ install: build ## install the release binary to $DESTDIR$PREFIX/sbin (PREFIX=/us
 static: ## build one static binary, libseccomp included: target/static/onggi
 	@scripts/need $(NEED_BUILD)
 	@$(STATIC)
+	@! readelf --program-headers --wide $(ONGGI_STATIC) | grep INTERP
 	@echo $(ONGGI_STATIC)
 
 lint: ## rustfmt and clippy, warnings denied
