@@ -17,15 +17,8 @@ NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) file mount strace uidmap util-linux
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
-# The static build has a target folder of its own, so that it and the dynamic one do not evict each other. --target
-# keeps the flag away from build scripts and proc macros, which must stay dynamic.
 ONGGI_STATIC := target/static/onggi
-STATIC = TRIPLE=$$(rustc -vV | sed -n 's/^host: //p'); \
-	ARCHIVE=$$(gcc -print-file-name=libseccomp.a); \
-	LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$$(dirname "$$(realpath "$$ARCHIVE")") \
-	RUSTFLAGS='-C target-feature=+crt-static' \
-	$(CARGO) build --locked --release --bin onggi --target "$$TRIPLE" --target-dir target/static; \
-	ln -f "target/static/$$TRIPLE/release/onggi" $(ONGGI_STATIC)
+STATIC       := scripts/static $(ONGGI_STATIC)
 
 build: ## build the release binary, dynamically linked: target/release/onggi
 	@scripts/need $(NEED_BUILD)
@@ -50,10 +43,10 @@ test: ## install what is missing, run every test (root)
 	awk '/^test result: / { for (i = 4; i < NF; i++) n[$$(i + 1)] += $$i } \
 		END { printf "make test: all passed: %d tests, %d skipped\n", n["passed;"], n["ignored;"] }' target/test.log
 
-install: build ## install the release binary to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local)
-	install -D -m 0755 target/release/onggi $(DESTDIR)$(PREFIX)/sbin/onggi
+install: $(if $(DYNAMIC),build,static) ## install to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local): static, or with DYNAMIC=1 not
+	install -D -m 0755 $(if $(DYNAMIC),target/release/onggi,$(ONGGI_STATIC)) $(DESTDIR)$(PREFIX)/sbin/onggi
 
-static: ## build one static binary, libseccomp included: target/static/onggi
+static: ## build the fast binary, static, libseccomp included: target/static/onggi
 	@scripts/need $(NEED_BUILD)
 	@$(STATIC)
 	@! readelf --program-headers --wide $(ONGGI_STATIC) | grep INTERP

@@ -52,9 +52,8 @@ pub(super) fn until_created(
     }
 }
 
-/// Tells init to go, and hears whether execve succeeded: then the wire closes behind `Going`.
+/// Init has been told to go: hears whether execve succeeded; then the wire closes behind `Going`.
 pub(super) fn until_gone(link: &Link) -> Result<()> {
-    link.go()?;
     let mut going = false;
     loop {
         match link.hear()? {

@@ -55,6 +55,7 @@ pub(super) struct Creation {
     saved: Saved,
     gate: bool,
     console: bool,
+    nonstop: bool,
 }
 
 /// A container at `created`: its process waits for a word on `link`.
@@ -62,6 +63,8 @@ pub(super) struct Created {
     pub(super) locked: Locked,
     pub(super) newborn: Newborn,
     pub(super) link: Link,
+    /// It has its word already, and does not wait.
+    pub(super) told: bool,
 }
 
 impl Creation {
@@ -109,12 +112,16 @@ impl Creation {
         warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
         let saved = saved(&id, &spec, bundle, config)?;
         let console = options.console_socket.is_some();
-        Ok(Creation { id, root: settings.root.clone(), plan, saved, gate, console })
+        // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.
+        let nothing_to_do =
+            options.pid_file.is_none() && options.pidfd_socket.is_none() && plan.oom_score_adj.is_none();
+        let nonstop = !gate && nothing_to_do && plan.meets_only_at_created();
+        Ok(Creation { id, root: settings.root.clone(), plan, saved, gate, console, nonstop })
     }
 
     /// Does it, up to `created`. If anything fails, nothing is left.
     pub(super) fn carry_out(self, settings: &Settings, options: &CreateOptions) -> Result<Created> {
-        let Creation { id, root, plan, saved, gate, console } = self;
+        let Creation { id, root, plan, saved, gate, console, nonstop } = self;
         if console {
             return Err(
                 Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
@@ -146,31 +153,45 @@ impl Creation {
         let child = Unkept(Some(newborn));
         let newborn = child.get();
         let start_time = pidfd::start_time(newborn.pid)?;
-        claim.update(|saved| (saved.pid, saved.start_time) = (Some(newborn.pid), start_time))?;
+        claim.update(|saved| {
+            (saved.pid, saved.start_time, saved.ready) = (Some(newborn.pid), start_time, nonstop);
+        })?;
         cgroup.load_filter()?;
+        if nonstop {
+            // An init that is dead already says why below.
+            let _ = link.go();
+        }
         if let Err(error) = attend::until_created(&plan, newborn, &link, &cgroup, &shared) {
             drop((child, link, cgroup));
-            // runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.
-            let saved = claim.saved();
-            let state = State::new(saved, Status::Stopped).json()?;
-            run_tolerantly(settings, &saved.poststop, &state);
+            run_poststop(settings, claim.saved())?;
             return Err(error);
         }
-        if let Some(adjustment) = plan.oom_score_adj {
-            let text = adjustment.to_string();
-            maps::put(newborn.pid, "oom_score_adj", &text).map_err(|e| e.at("process.oomScoreAdj"))?;
-        }
+        adjust_oom_score(&plan, newborn.pid)?;
         if let Some(socket) = pidfd_socket {
             let pidfd = newborn.pidfd.as_fd();
             socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
         }
-        claim.update(|saved| saved.ready = true)?;
+        if !nonstop {
+            claim.update(|saved| saved.ready = true)?;
+        }
         if let Some(path) = &options.pid_file {
             write_pid_file(path, newborn.pid)?;
         }
         cgroup.keep();
-        Ok(Created { locked: claim.keep(), newborn: child.keep(), link })
+        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, told: nonstop })
     }
+}
+
+/// process.oomScoreAdj: lowering it is for the runtime to do, as long as the process waits.
+fn adjust_oom_score(plan: &Plan, pid: i32) -> Result<()> {
+    let Some(adjustment) = plan.oom_score_adj else { return Ok(()) };
+    maps::put(pid, "oom_score_adj", &adjustment.to_string()).map_err(|e| e.at("process.oomScoreAdj"))
+}
+
+/// runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.
+fn run_poststop(settings: &Settings, saved: &Saved) -> Result<()> {
+    run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
+    Ok(())
 }
 
 /// What the state says of a container that is about to exist.

@@ -1,12 +1,16 @@
 //! Fills [`Host`]: what planning may know of this machine.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::host::Host;
 use crate::plan::layout::CgroupLayout;
-use crate::sys::{mount, process};
+use crate::sys::{fs, mount, process};
+use std::ffi::CStr;
 
 /// CAP_SYS_ADMIN, linux/capability.h.
 const CAP_SYS_ADMIN: u32 = 21;
+
+/// Where cgroup v2 is mounted when it is the only version.
+const STANDARD: &CStr = c"/sys/fs/cgroup";
 
 /// Looks at the machine: a handful of system calls.
 pub(crate) fn host() -> Result<Host> {
@@ -42,20 +46,24 @@ fn kernel() -> (u32, u32) {
 
 /// In a user namespace other than the initial one, which alone maps all ids onto themselves (user_namespaces(7)).
 fn nested() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = fs::read_text(c"/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().ne(["0", "0", "4294967295"])
 }
 
 /// The capabilities of this kernel, asked of the kernel itself: no capability beyond its last is in any set.
 fn known_capabilities() -> u64 {
-    let last = (0..64).take_while(|&capability| process::in_bounding_set(capability).is_some()).count();
+    let numbers: Vec<u32> = (0..64).collect();
+    let last = numbers.partition_point(|&capability| process::in_bounding_set(capability).is_some());
     if last >= 64 { u64::MAX } else { (1 << last) - 1 }
 }
 
+/// The table of mounts is long on a busy machine, and not needed where v2 alone is mounted and the runtime is in the
+/// topmost cgroup that it sees.
 fn layout() -> Result<CgroupLayout> {
-    let read = |path: &str| {
-        std::fs::read_to_string(path)
-            .map_err(|e| Error::call(format!("read({path:?})"), e.raw_os_error().unwrap_or(0)))
-    };
-    Ok(CgroupLayout::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+    let own = fs::read_text(c"/proc/self/cgroup")?;
+    let v2 = fs::magic_of(STANDARD).is_ok_and(|magic| magic == fs::CGROUP2_MAGIC);
+    match CgroupLayout::topmost(&own).filter(|_| v2) {
+        Some(layout) => Ok(layout),
+        None => Ok(CgroupLayout::parse(&fs::read_text(c"/proc/self/mountinfo")?, &own)),
+    }
 }

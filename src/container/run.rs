@@ -42,8 +42,10 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             // What arrives from now on waits until the container can have it.
             signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
         }
-        let Created { locked, newborn, link } = creation.carry_out(settings, options)?;
-        if let Err(error) = attend::until_gone(&link).and_then(|()| run_poststart(locked.saved()?)) {
+        let Created { locked, newborn, link, told } = creation.carry_out(settings, options)?;
+        let go = if told { Ok(()) } else { link.go() };
+        let gone = go.and_then(|()| attend::until_gone(&link));
+        if let Err(error) = gone.and_then(|()| run_poststart(locked.saved()?)) {
             let _ = pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), libc::SIGKILL);
             let _ = pidfd::reap(newborn.pidfd.as_fd());
             remove_pid_file(options);

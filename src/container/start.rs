@@ -25,7 +25,9 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
 fn go(locked: &Locked) -> Result<()> {
     let gate = gate::connect(locked.dir())?;
     let gate = gate.ok_or_else(|| Error::new("cannot start an already running container"))?;
-    attend::until_gone(&Link::of(gate))?;
+    let link = Link::of(gate);
+    link.go()?;
+    attend::until_gone(&link)?;
     gate::remove(locked.dir())?;
     let saved = locked.saved()?;
     run_poststart(saved).inspect_err(|_| {

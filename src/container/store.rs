@@ -123,7 +123,7 @@ pub(crate) struct Saved {
     /// Its start time, in clock ticks since boot; a pid without one is nobody's.
     #[serde(default)]
     pub(crate) start_time: Option<u64>,
-    /// The creator is done: the process waits at the gate, or did.
+    /// The creator is done: the process waits at the gate, or did, or (`run`) needs nobody to go on.
     #[serde(default)]
     pub(crate) ready: bool,
     /// The run of the machine in which this was written; none on a tmpfs, which does not outlive it.

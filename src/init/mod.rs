@@ -21,7 +21,6 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// What init was born with.
 pub(crate) struct Inheritance<'a> {
@@ -162,7 +161,8 @@ impl Init<'_> {
 
     fn link_is_closed(&self) -> bool {
         let fd = self.inherited.link.fd().as_fd();
-        socket::readable(fd, Some(Duration::ZERO)).unwrap_or(true)
+        // `Go` may be there already.
+        socket::hung_up(fd).unwrap_or(true)
     }
 
     /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.

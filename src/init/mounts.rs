@@ -1,7 +1,7 @@
 //! The steps that build the container's file system: everything by descriptor, flags final before a mount is seen.
 
 use super::Init;
-use super::root::{Make, Root};
+use super::root::{Found, Make, Root};
 use crate::error::{Error, Result};
 use crate::plan::step::{Attr, HandleId, Inside, Links, MountPoint, Source, Tree, show};
 use crate::sys::fs;
@@ -56,18 +56,17 @@ impl Init<'_> {
                     MountPoint::LikeSource | MountPoint::Directory => Make::Directory,
                 };
                 let target = self.mount_point(at, links, make)?;
-                mount::move_mount(&tree, target)?;
+                mount::move_mount(&tree, target.fd)?;
                 tree
             }
             Source::New { fstype, source, options, attr, copy_up } => {
-                let was_there = self.root().find_if_there(&at.0)?.is_some();
-                let target = self.mount_point(at, links, Make::Directory)?;
+                let Found { fd: target, made } = self.mount_point(at, links, Make::Directory)?;
                 let new = New { fstype, source, options, attr: *attr };
                 if new.too_long() {
                     new.mount_classic(&target)?;
                     self.root().find(&at.0)?
                 } else {
-                    let tree = new.mount(was_there.then_some(&target), *copy_up)?;
+                    let tree = new.mount((!made).then_some(&target), *copy_up)?;
                     mount::move_mount(&tree, &target)?;
                     tree
                 }
@@ -78,10 +77,10 @@ impl Init<'_> {
     }
 
     /// The place to mount on. Whatever the path says, nothing but the known files of procfs is ever covered.
-    fn mount_point(&mut self, at: &Inside, links: Links, make: Make) -> Result<OwnedFd> {
+    fn mount_point(&mut self, at: &Inside, links: Links, make: Make) -> Result<Found> {
         let target = self.root().find_or_make(at, links, make)?;
         let named = at.bytes() == b"proc" || at.bytes().starts_with(b"proc/");
-        if !named && fs::magic(&target)? == fs::PROC_MAGIC {
+        if !named && fs::magic(&target.fd)? == fs::PROC_MAGIC {
             return Err(Error::new("cannot be mounted: it leads into procfs"));
         }
         Ok(target)

@@ -26,6 +26,12 @@ pub(super) enum Make {
     File,
 }
 
+/// A place, and whether it had to be made.
+pub(super) struct Found {
+    pub(super) fd: OwnedFd,
+    pub(super) made: bool,
+}
+
 /// The root file system, by its descriptor.
 pub(super) struct Root {
     /// The mount's own descriptor.
@@ -54,14 +60,18 @@ impl Root {
     }
 
     /// The place, made if it is missing.
-    pub(super) fn find_or_make(&mut self, at: &Inside, links: Links, make: Make) -> Result<OwnedFd> {
+    pub(super) fn find_or_make(&mut self, at: &Inside, links: Links, make: Make) -> Result<Found> {
         match links {
-            Links::Follow => self.find_if_there(&at.0)?.map_or_else(|| self.make(&at.0, make), Ok),
+            Links::Follow => match self.find_if_there(&at.0)? {
+                Some(fd) => Ok(Found { fd, made: false }),
+                None => self.make(&at.0, make).map(|fd| Found { fd, made: true }),
+            },
             Links::NotLast => self.last_itself(at, make),
             Links::Refuse => {
-                let open = || fs::open_no_links(&self.fd, &at.0, OFlags::PATH);
-                match open() {
-                    Err(e) if e.errno() == libc::ENOENT => self.make(&at.0, make).and_then(|_| open()),
+                let open =
+                    |made| fs::open_no_links(&self.fd, &at.0, OFlags::PATH).map(|fd| Found { fd, made });
+                match open(false) {
+                    Err(e) if e.errno() == libc::ENOENT => self.make(&at.0, make).and_then(|_| open(true)),
                     other => other,
                 }
                 .map_err(|e| match e.errno() {
@@ -72,13 +82,14 @@ impl Root {
         }
     }
 
-    fn last_itself(&mut self, at: &Inside, make: Make) -> Result<OwnedFd> {
+    fn last_itself(&mut self, at: &Inside, make: Make) -> Result<Found> {
         let root = self.fd.try_clone().map_err(|e| Error::call("dup", e.raw_os_error().unwrap_or(0)))?;
-        let Some((parent, name)) = self.parent(at)? else { return Ok(root) };
-        match fs::open_child(parent, &name, OFlags::PATH) {
+        let Some((parent, name)) = self.parent(at)? else { return Ok(Found { fd: root, made: false }) };
+        let open = |made| fs::open_child(parent, &name, OFlags::PATH).map(|fd| Found { fd, made });
+        match open(false) {
             Err(e) if e.errno() == libc::ENOENT => {
                 make_child(parent, &name, make)?;
-                fs::open_child(parent, &name, OFlags::PATH)
+                open(true)
             }
             other => other,
         }
@@ -89,10 +100,7 @@ impl Root {
         if at.bytes() == b"." {
             return Ok(None);
         }
-        let (directory, name) = match at.bytes().iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (&at.bytes()[..slash], &at.bytes()[slash + 1..]),
-            None => (&b"."[..], at.bytes()),
-        };
+        let (directory, name) = split(at.bytes());
         let fd = match self.parent.take() {
             Some((known, fd)) if known == directory => fd,
             _ => {
@@ -109,8 +117,19 @@ impl Root {
         self.parent = None;
     }
 
-    /// Walks to a place and makes what is missing; a dangling symbolic link is made to lead somewhere.
+    /// Makes a place that is missing: mostly it is one name in a directory that is there.
     fn make(&self, at: &CStr, make: Make) -> Result<OwnedFd> {
+        let (directory, name) = split(at.to_bytes());
+        if let Some(parent) = self.find_if_there(&c_string(directory))?
+            && make_child(&parent, &c_string(name), make).is_ok()
+        {
+            return self.find(at);
+        }
+        self.make_all(at, make)
+    }
+
+    /// Walks to a place and makes what is missing; a dangling symbolic link is made to lead somewhere.
+    fn make_all(&self, at: &CStr, make: Make) -> Result<OwnedFd> {
         let mut todo: VecDeque<Vec<u8>> = components(at.to_bytes());
         let mut done: Vec<Vec<u8>> = Vec::new();
         let (mut links, mut races) = (0, 0);
@@ -143,6 +162,14 @@ impl Root {
             }
         }
         self.find(&join(&done))
+    }
+}
+
+/// A place's directory and its own name.
+fn split(at: &[u8]) -> (&[u8], &[u8]) {
+    match at.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&at[..slash], &at[slash + 1..]),
+        None => (b".", at),
     }
 }
 
@@ -219,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         symlink("loop", dir.path().join("loop")).expect("symlink");
         let error = root(dir.path()).find_or_make(&inside("/loop/x"), Links::Follow, Make::Directory);
-        assert_eq!(error.expect_err("a loop").errno(), libc::ELOOP);
+        assert_eq!(error.map(drop).expect_err("a loop").errno(), libc::ELOOP);
     }
 
     #[test]
@@ -229,8 +256,8 @@ mod tests {
         symlink("real", dir.path().join("link")).expect("symlink");
         let mut root = root(dir.path());
         let refused = root.find_or_make(&inside("/link"), Links::Refuse, Make::Directory);
-        assert_eq!(refused.expect_err("a link").errno(), libc::ELOOP);
+        assert_eq!(refused.map(drop).expect_err("a link").errno(), libc::ELOOP);
         let itself = root.find_or_make(&inside("/link"), Links::NotLast, Make::Directory).expect("link");
-        assert_eq!(fs::kind(&fs::fstat(itself).expect("fstat")), FileType::Symlink);
+        assert_eq!(fs::kind(&fs::fstat(itself.fd).expect("fstat")), FileType::Symlink);
     }
 }

@@ -42,6 +42,16 @@ impl CgroupLayout {
         self.v1.is_empty() && self.unified.is_some()
     }
 
+    /// v2 alone, at its standard place, with the runtime in the topmost cgroup that it sees: whatever the root of the
+    /// mount, that one is the mount point. None if `/proc/self/cgroup` says otherwise.
+    pub(crate) fn topmost(proc_self_cgroup: &str) -> Option<Self> {
+        let mut lines = proc_self_cgroup.lines().filter_map(own_line);
+        lines.find(|(controllers, _)| controllers.is_empty()).filter(|(_, path)| *path == "/").map(|_| {
+            let unified = Hierarchy { mount: STANDARD.into(), controllers: String::new(), own: "/".into() };
+            CgroupLayout { v1: Vec::new(), unified: Some(unified) }
+        })
+    }
+
     /// Reads the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`. Lines that are not understood do not count;
     /// neither do mounts hidden below a later one. v2 at `/sys/fs/cgroup` itself means v2 only, whatever v1 hierarchy
     /// somebody mounted elsewhere for purposes of their own.
@@ -223,6 +233,18 @@ mod tests {
         assert_eq!(layout.v1.len(), 2);
         let sys = "99 24 0:50 / /sys rw - tmpfs none rw\n";
         assert_eq!(CgroupLayout::parse(&[ROOT, TMPFS, V1, sys].concat(), OWN), CgroupLayout::default());
+    }
+
+    #[test]
+    fn the_topmost_cgroup_needs_no_table_of_mounts() {
+        let v2 = "31 24 0:28 /some/root /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        for own in ["0::/\n", "1:net_cls:/x\n0::/\n"] {
+            let parsed = CgroupLayout::parse(&[ROOT, v2].concat(), own);
+            assert_eq!(CgroupLayout::topmost(own), Some(parsed), "{own}");
+        }
+        for own in ["0::/user.slice\n", "0::/../x\n", "4:memory:/\n", ""] {
+            assert_eq!(CgroupLayout::topmost(own), None, "{own}");
+        }
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl Plan {
         self.init.push(Planned { field: Field(field.into()), step });
     }
 
+    /// No meeting comes before `Created`.
+    pub(crate) fn meets_only_at_created(&self) -> bool {
+        let mut meetings = self.init.iter().filter(|planned| matches!(planned.step, Step::Meet(_)));
+        meetings.all(|planned| planned.step == Step::Meet(step::Point::Created))
+    }
+
     /// Something to open before birth.
     pub(crate) fn handle(&mut self, field: impl Into<String>, handle: Handle) -> HandleId {
         self.handles.push((Field(field.into()), handle));

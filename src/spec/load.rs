@@ -32,7 +32,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         failed("open", &error)
             .hint("--bundle names the directory with config.json, --config another file in it")
     })?;
-    let mut text = Vec::new();
+    // One read for most; the size that fstat(2) tells would be wrong for a pipe.
+    let mut text = Vec::with_capacity(32 << 10);
     file.take(LIMIT + 1).read_to_end(&mut text).map_err(|error| failed("read", &error))?;
     if text.len() as u64 > LIMIT {
         let reason = format!("larger than {} MiB, the limit for a config", LIMIT >> 20);

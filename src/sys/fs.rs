@@ -5,10 +5,13 @@ use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// PROC_SUPER_MAGIC, linux/magic.h.
 pub(crate) const PROC_MAGIC: i64 = 0x9fa0;
+/// CGROUP2_SUPER_MAGIC, linux/magic.h.
+pub(crate) const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// NSFS_MAGIC, linux/magic.h.
 pub(crate) const NSFS_MAGIC: i64 = 0x6e73_6673;
 
@@ -164,6 +167,14 @@ pub(crate) fn read_bounded(fd: impl AsFd, limit: usize, path: &CStr) -> Result<V
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// The text of a file of procfs, which does not tell its size: usually one read(2) and one more that finds the end.
+pub(crate) fn read_text(path: &CStr) -> Result<String> {
+    let mut text = String::with_capacity(4096);
+    let read = std::fs::File::from(open_host(path, OFlags::RDONLY)?).take(u64::MAX).read_to_string(&mut text);
+    read.map_err(|e| Error::call(format!("read({path:?})"), e.raw_os_error().unwrap_or(nix::libc::EILSEQ)))?;
+    Ok(text)
 }
 
 /// The names in a directory, without `.` and `..`.

@@ -4,11 +4,16 @@ use crate::error::{Error, Result};
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 fn failed(call: impl Into<String>) -> impl FnOnce(Errno) -> Error {
     move |errno| Error::call(call, errno as i32)
+}
+
+fn refused(call: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Error {
+    move |errno| Error::call(call, errno.raw_os_error())
 }
 
 fn prctl(name: &str, option: libc::c_int, args: [libc::c_ulong; 4]) -> Result<i32> {
@@ -57,16 +62,18 @@ pub(crate) fn no_new_privileges() -> Result<()> {
     }
 }
 
-/// setgroups(2), setresgid(2), setresuid(2); permitted capabilities survive until the next execve or capset.
+/// setgroups(2), setresgid(2), setresuid(2); permitted capabilities survive until the next execve or capset. The calls
+/// themselves, not those of libc, which block signals to reach other threads: there is one thread.
 pub(crate) fn set_ids(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
     prctl("PR_SET_KEEPCAPS", libc::PR_SET_KEEPCAPS, [1, 0, 0, 0])?;
     if let Some(groups) = groups {
-        let list: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
-        nix::unistd::setgroups(&list).map_err(failed(format!("setgroups({groups:?})")))?;
+        let list: Vec<_> = groups.iter().map(|&gid| rustix::fs::Gid::from_raw(gid)).collect();
+        set_thread_groups(&list).map_err(refused(format!("setgroups({groups:?})")))?;
     }
+    let (group, user) = (rustix::fs::Gid::from_raw(gid), rustix::fs::Uid::from_raw(uid));
+    set_thread_res_gid(group, group, group).map_err(refused(format!("setresgid({gid})")))?;
+    set_thread_res_uid(user, user, user).map_err(refused(format!("setresuid({uid})")))?;
     let (group, user) = (Gid::from_raw(gid), Uid::from_raw(uid));
-    nix::unistd::setresgid(group, group, group).map_err(failed(format!("setresgid({gid})")))?;
-    nix::unistd::setresuid(user, user, user).map_err(failed(format!("setresuid({uid})")))?;
     let now = (nix::unistd::getresuid(), nix::unistd::getresgid());
     match now {
         (Ok(u), Ok(g))

@@ -108,6 +108,13 @@ pub(crate) fn readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> Result<boo
     }
 }
 
+/// Whether the other side is gone, however much it said before; poll(2) without waiting.
+pub(crate) fn hung_up(fd: BorrowedFd<'_>) -> Result<bool> {
+    let mut fds = [PollFd::new(&fd, PollFlags::empty())];
+    rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).map_err(failed("poll"))?;
+    Ok(fds[0].revents().contains(PollFlags::HUP))
+}
+
 /// A listener at `name` in `dir`, mode 0600, SEQPACKET, close-on-exec. The name must be free.
 pub(crate) fn listen_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let socket = unconnected(SocketType::SEQPACKET, SocketFlags::empty())?;
@@ -228,6 +235,9 @@ mod tests {
         send(a.as_fd(), b"x", &[]).unwrap();
         assert!(readable(b.as_fd(), Some(Duration::ZERO)).unwrap());
         assert!(readable(b.as_fd(), None).unwrap());
+        assert!(!hung_up(b.as_fd()).unwrap(), "a word is no end");
+        close(a);
+        assert!(hung_up(b.as_fd()).unwrap());
     }
 
     #[test]
