@@ -35,11 +35,12 @@ fn two_processes_and_no_more(sandbox: &mut Sandbox) {
     assert_eq!(pids(&lines).len(), 2, "the runtime and the container's process:\n{}", shown(&lines));
 }
 
-/// How many are promised on cgroup v2; to be lowered when they become fewer, raised only with a reason.
-const MOST: usize = 580;
+/// How many are promised on cgroup v2; to be lowered when they become fewer, raised only with a reason. Measured 450;
+/// what there is to hide differs a little from kernel to kernel.
+const MOST: usize = 460;
 
 /// What each v1 hierarchy may add: its cgroup, its limits, its place in the container's cgroup mount.
-const EACH_HIERARCHY: usize = 75;
+const EACH_HIERARCHY: usize = 46;
 
 /// What the dynamic loader may add; the released binary is static.
 const LOADER: usize = 120;
