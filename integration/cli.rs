@@ -60,6 +60,7 @@ cases! {
     features_name_what_is_built;
     features_list_the_mount_options;
     features_are_true_to_the_kernel;
+    features_claim_nothing_that_is_refused;
 }
 
 fn version_has_its_four_lines(sandbox: &mut Sandbox) {
@@ -615,4 +616,27 @@ fn features_are_true_to_the_kernel(sandbox: &mut Sandbox) {
     }
     let idmap = Need::Kernel(5, 12, "an id-mapped mount").is_met(Layout::V2);
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], json!(idmap));
+}
+
+fn features_claim_nothing_that_is_refused(sandbox: &mut Sandbox) {
+    let features = features(sandbox);
+    let good = sandbox.config.clone();
+    let rows = [
+        ("/linux/seccomp", "seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
+        ("/linux/intelRdt", "intelRdt", json!({ "closID": "none" })),
+        ("/linux/netDevices", "netDevices", json!({ "none0": {} })),
+        ("/linux/memoryPolicy", "memoryPolicy", json!({ "mode": "MPOL_DEFAULT" })),
+    ];
+    for (pointer, name, value) in rows {
+        sandbox.config = good.clone();
+        sandbox.set(pointer, value);
+        let claimed = features["linux"][name]["enabled"] == true;
+        let output = sandbox.begin("create", &[]).finish();
+        if !claimed {
+            let output = output.error(&[&format!("linux.{name}")]);
+            sandbox.clean(&output);
+        } else {
+            sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+        }
+    }
 }

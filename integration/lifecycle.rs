@@ -43,6 +43,12 @@ cases! {
     an_id_is_used_again_after_delete;
     an_id_in_use_is_refused;
     an_id_belongs_to_one_of_many_creators;
+    one_of_many_starts_succeeds;
+    many_deletes_end_with_nothing;
+    list_and_state_while_containers_come_and_go;
+    list_survives_a_broken_state;
+    as_containerd_calls_it;
+    as_conmon_calls_it;
     good_ids_are_taken;
     bad_ids_are_refused;
     containers_of_two_roots_do_not_meet;
@@ -393,6 +399,116 @@ fn an_id_belongs_to_one_of_many_creators(sandbox: &mut Sandbox) {
         let output = sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
         sandbox.clean(&output);
     }
+}
+
+fn one_of_many_starts_succeeds(sandbox: &mut Sandbox) {
+    sandbox.script("echo x >> /ran; sleep 100");
+    sandbox.create();
+    let all: Vec<_> = (0..6).map(|_| sandbox.onggi(&["start", &sandbox.token]).spawn()).collect();
+    let all: Vec<_> = all.into_iter().map(|call| call.finish()).collect();
+    let (won, lost): (Vec<_>, Vec<_>) = all.into_iter().partition(|output| output.status.success());
+    assert_eq!((won.len(), lost.len()), (1, 5));
+    for output in lost {
+        output.error(&["cannot start an already running container"]);
+    }
+    assert_eq!(sandbox.wait_file(sandbox.rootfs("ran"), "x"), "x\n");
+}
+
+fn many_deletes_end_with_nothing(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    let all: Vec<_> = (0..6).map(|_| sandbox.onggi(&["delete", "--force", &sandbox.token]).spawn()).collect();
+    for call in all {
+        let output = call.finish().ok();
+        assert_eq!(output.stderr, "");
+    }
+    let output = sandbox.onggi(&["state", &sandbox.token]).finish().error(&["does not exist"]);
+    sandbox.clean(&output);
+}
+
+fn list_and_state_while_containers_come_and_go(sandbox: &mut Sandbox) {
+    sandbox.args(&["/bin/true"]);
+    for _ in 0..4 {
+        let mut run = sandbox.begin("run", &[]).spawn();
+        while !run.has_ended() {
+            let list = sandbox.onggi(&["list", "--format", "json"]).finish().ok();
+            serde_json::from_str::<Value>(&list.stdout).unwrap();
+            let state = sandbox.onggi(&["state", &sandbox.token]).finish();
+            if !state.status.success() {
+                state.error(&["does not exist"]);
+            }
+        }
+        run.finish().ok();
+    }
+}
+
+fn list_survives_a_broken_state(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    let broken = sandbox.root().join("broken");
+    fs::create_dir(&broken).unwrap();
+    for content in ["", "{", "[]", "{\"pid\": -1}"] {
+        fs::write(broken.join("state.json"), content).unwrap();
+        let list = sandbox.onggi(&["list", "--quiet"]).finish().ok();
+        assert!(list.stdout.lines().any(|line| line == sandbox.token), "{}", list.describe());
+        sandbox.onggi(&["state", "broken"]).finish().error(&["state.json"]);
+    }
+    sandbox.onggi(&["delete", "--force", "broken"]).finish().ok();
+    assert!(!broken.exists(), "delete --force finishes the job");
+}
+
+/// containerd's shim: the bundle as working directory, its own log, numbers for signals, delete twice.
+fn as_containerd_calls_it(sandbox: &mut Sandbox) {
+    sandbox.args(&["/bin/sleep", "100"]);
+    sandbox.write_config();
+    let (bundle, id) = (sandbox.path("bundle"), sandbox.token.clone());
+    let (log, pid) = (format!("{bundle}/log.json"), format!("{bundle}/init.pid"));
+    let call = |args: &[&str]| {
+        let globals = ["--debug", "--log", &log, "--log-format", "json"];
+        let all: Vec<&str> = globals.into_iter().chain(args.iter().copied()).collect();
+        let call = sandbox
+            .onggi(&all)
+            .directory(&sandbox.bundle())
+            .env("TTRPC_ADDRESS", "/x")
+            .env("GOMAXPROCS", "2");
+        call.finish()
+    };
+    call(&["create", "--bundle", &bundle, "--pid-file", &pid, &id]).ok();
+    let init: i32 = fs::read_to_string(&pid).unwrap().parse().unwrap();
+    assert!(is_alive(init));
+    call(&["start", &id]).ok();
+    call(&["kill", &id, "15"]).ok();
+    call(&["kill", "--all", &id, "9"]).ok();
+    assert!(until(5, || !is_alive(init)));
+    reap_orphans();
+    call(&["kill", "--all", &id, "9"]).ok();
+    call(&["kill", &id, "9"]).error(&["container not running"]);
+    call(&["delete", &id]).ok();
+    call(&["delete", "--force", &id]).ok();
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.iter().rfind(|line| line["level"] == "error").unwrap();
+    assert!(last["msg"].as_str().unwrap().contains("container not running"), "{last}");
+}
+
+/// conmon and podman: globals with `=`, an empty XDG_RUNTIME_DIR, names for signals.
+fn as_conmon_calls_it(sandbox: &mut Sandbox) {
+    sandbox.args(&["/bin/sleep", "100"]);
+    sandbox.write_config();
+    let (bundle, id) = (sandbox.path("bundle"), sandbox.token.clone());
+    let (log, pid) = (sandbox.path("oci-log"), sandbox.path("pidfile"));
+    let log = format!("--log={log}");
+    sandbox
+        .onggi(&["--log-format=json", &log, "create", "--bundle", &bundle, "--pid-file", &pid, &id])
+        .finish()
+        .ok();
+    let podman = |args: &[&str]| sandbox.onggi(args).env("XDG_RUNTIME_DIR", "").finish();
+    podman(&["start", &id]).ok();
+    let state: Value = serde_json::from_str(&podman(&["state", &id]).ok().stdout).unwrap();
+    assert_eq!(state["status"], "running");
+    podman(&["kill", &id, "SIGKILL"]).ok();
+    sandbox.wait_status("stopped");
+    podman(&["kill", &id, "KILL"]).error(&["container not running"]);
+    podman(&["delete", "--force", &id]).ok();
+    podman(&["state", &id]).error(&["does not exist"]);
 }
 
 fn good_ids_are_taken(sandbox: &mut Sandbox) {

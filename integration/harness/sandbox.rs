@@ -338,6 +338,8 @@ impl Sandbox {
         let pid_file = self.path("refused.pid");
         let output = self.begin("create", &["--pid-file", &pid_file]).finish().error(parts);
         assert!(!Path::new(&pid_file).exists(), "a pid file after {}", output.describe());
+        let known = |line: &str| line.starts_with("error: ") || line.starts_with("warning: ");
+        assert!(output.stderr.lines().all(known), "other lines on stderr: {}", output.describe());
         self.clean(&output);
         output
     }
