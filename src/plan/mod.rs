@@ -5,6 +5,8 @@
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 pub(crate) mod devices;
+#[cfg(test)]
+mod golden;
 pub(crate) mod hooks;
 pub(crate) mod host;
 pub(crate) mod layout;

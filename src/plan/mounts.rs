@@ -158,7 +158,7 @@ impl Entry<'_> {
             follow: !o.src_nofollow,
             attr: o.attr,
             deep: o.deep,
-            idmap: self.idmap(spec)?,
+            idmap: self.idmap(spec, host)?,
             must_be: if self.at.bytes() == b"proc" { Kind::Procfs } else { Kind::Any },
             ..tree(path, o.recursive, host)
         };
@@ -179,7 +179,7 @@ impl Entry<'_> {
         [self.baseline.as_slice(), &self.options.propagation].concat()
     }
 
-    fn idmap(&self, spec: &Spec) -> Result<Option<Idmap>> {
+    fn idmap(&self, spec: &Spec, host: &Host) -> Result<Option<Idmap>> {
         let linux = spec.linux().as_ref();
         let mut uid = id_maps(self.mount.uid_mappings().as_deref());
         let mut gid = id_maps(self.mount.gid_mappings().as_deref());
@@ -187,6 +187,9 @@ impl Entry<'_> {
             (Idmapped::No, true) => return Ok(None),
             (option, _) => option == Idmapped::Recursive,
         };
+        if !host.privileged {
+            return Err(Error::new("an id-mapped mount needs privileges").hint("run as root"));
+        }
         if uid.is_empty() {
             uid = id_maps(linux.and_then(|linux| linux.uid_mappings().as_deref()));
             gid = id_maps(linux.and_then(|linux| linux.gid_mappings().as_deref()));
@@ -308,7 +311,7 @@ impl Entry<'_> {
         let tree = Tree { attr: self.options.attr, deep: self.options.deep, ..tree(path, false, host) };
         let tree = plan.open(&self.field, tree);
         let source = Source::Tree(tree);
-        let propagation = self.baseline.clone();
+        let propagation = self.propagation();
         let (point, links) = (MountPoint::Directory, self.links());
         plan.push(&self.field, Step::Mount { at, source, point, links, propagation });
         Ok(())

@@ -1,6 +1,8 @@
 //! The plan as text: what `onggi plan` prints, what golden tests compare. One line per act, the field behind it.
 
-use super::step::{Attr, Handle, HandleId, Idmap, MountPoint, NAMESPACES, Source, Step, Tree, show};
+use super::step::{
+    Attr, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountPoint, NAMESPACES, Source, Step, Tree, show,
+};
 use super::{MapWriter, Plan};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -22,19 +24,16 @@ impl fmt::Display for Plan {
             writeln!(f, "birth   timens_offsets {line}  # linux.timeOffsets")?;
         }
         if let Some(maps) = &self.maps {
-            let writer = match &maps.writer {
-                MapWriter::Runtime => "",
-                MapWriter::Single => " after setgroups is denied",
-                MapWriter::Helpers(..) => " by newuidmap and newgidmap",
+            let (uids, gids) = match &maps.writer {
+                MapWriter::Runtime => (String::new(), String::new()),
+                MapWriter::Single => (String::new(), " after setgroups is denied".to_owned()),
+                MapWriter::Helpers(uids, gids) => (format!(" by {uids:?}"), format!(" by {gids:?}")),
             };
-            for (name, list) in [("uid_map", &maps.uid), ("gid_map", &maps.gid)] {
-                for map in list {
-                    writeln!(f, "runtime {name} {} {} {}{writer}", map.container, map.host, map.size)?;
-                }
-            }
+            writeln!(f, "runtime uid_map {}{uids}  # linux.uidMappings", ranges(&maps.uid))?;
+            writeln!(f, "runtime gid_map {}{gids}  # linux.gidMappings", ranges(&maps.gid))?;
         }
         for hook in &self.hooks {
-            writeln!(f, "runtime hook {:?}  # {}", hook.path, hook.field)?;
+            writeln!(f, "runtime {hook}  # {}", hook.field)?;
         }
         for (resource, hard) in &self.hard_limits {
             writeln!(f, "runtime prlimit {resource} hard at least {hard}  # process.rlimits")?;
@@ -58,7 +57,10 @@ impl fmt::Display for HandleId {
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Handle::Namespace { path, kind, .. } => write!(f, "{} namespace {path:?}", kind.name()),
+            Handle::Namespace { path, kind, foreign } => {
+                write!(f, "{} namespace {path:?}", kind.name())?;
+                foreign.iter().try_for_each(|field| write!(f, " other than the runtime's, for {field}"))
+            }
             Handle::Tree(tree) => write!(f, "{tree}"),
         }
     }
@@ -69,15 +71,34 @@ impl fmt::Display for Tree {
         write!(f, "open_tree {:?}", self.path)?;
         let words = [(self.recursive, " recursive"), (!self.follow, " nofollow"), (self.late, " (by init)")];
         words.iter().filter(|(on, _)| *on).try_for_each(|(_, word)| f.write_str(word))?;
+        match self.must_be {
+            Kind::Any => {}
+            Kind::Character(major, minor) => write!(f, " a character device {major}:{minor}")?,
+            Kind::Procfs => f.write_str(" a procfs")?,
+        }
         write!(f, "{}", attrs(self.attr, self.deep))?;
         match &self.idmap {
             Some(Idmap { uid, gid, recursive }) => {
                 let depth = if *recursive { "ridmap" } else { "idmap" };
-                write!(f, " {depth} {} uid and {} gid ranges", uid.len(), gid.len())
+                write!(f, " {depth} uid {} gid {}", ranges(uid), ranges(gid))
             }
             None => Ok(()),
         }
     }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hook { status, path, args, env, timeout, .. } = self;
+        write!(f, "hook {path:?} {args:?} env {env:?} reads {status:?}")?;
+        timeout.iter().try_for_each(|seconds| write!(f, " within {seconds} s"))
+    }
+}
+
+/// Id maps as the kernel reads them, a comma between the lines.
+fn ranges(maps: &[IdMap]) -> String {
+    let lines = maps.iter().map(|map| format!("{} {} {}", map.container, map.host, map.size));
+    lines.collect::<Vec<_>>().join(", ")
 }
 
 fn attrs(attr: Attr, deep: Attr) -> String {
@@ -107,9 +128,9 @@ fn option((key, value): &(CString, Option<CString>)) -> String {
 fn mount(f: &mut fmt::Formatter<'_>, source: &Source, point: MountPoint) -> fmt::Result {
     match source {
         Source::Tree(id) => write!(f, "{id}")?,
-        Source::New { fstype, options, attr, copy_up, .. } => {
+        Source::New { fstype, source, options, attr, copy_up } => {
             let options: Vec<String> = options.iter().map(option).collect();
-            write!(f, "{} [{}] attr {attr:#x}", show(fstype), options.join(" "))?;
+            write!(f, "{} {source:?} [{}] attr {attr:#x}", show(fstype), options.join(" "))?;
             if *copy_up {
                 f.write_str(" after copying up")?;
             }
@@ -133,7 +154,9 @@ impl fmt::Display for Step {
             Step::Domainname(name) => write!(f, "setdomainname {name:?}"),
             Step::IsolateMounts(bits) => write!(f, "propagation of all mounts {bits:#x}"),
             Step::OpenTree(id) => write!(f, "open {id}"),
-            Step::AttachRoot { tree, at, .. } => write!(f, "attach root {tree} at {at:?}"),
+            Step::AttachRoot { tree, at, propagation } => {
+                write!(f, "attach root {tree} at {at:?} propagation {propagation:#x}")
+            }
             Step::OpenRoot(at) => write!(f, "open root {at:?}"),
             Step::Mount { at, source, point, links, propagation } => {
                 write!(f, "mount {at} ({links:?}): ")?;
@@ -150,10 +173,10 @@ impl fmt::Display for Step {
                 write!(f, "mknod {at} {mode:o} {major}:{minor} owner {uid}:{gid}")
             }
             Step::Symlink { target, at } => write!(f, "symlink {at} -> {}", show(target)),
-            Step::Mask { at, .. } => write!(f, "mask {at}"),
+            Step::Mask { at, null } => write!(f, "mask {at} by {null}"),
             Step::ReadOnly(at) => write!(f, "read-only {at}"),
             Step::Sysctl { path, value } => write!(f, "sysctl {} = {value:?}", show(path)),
-            Step::Hook(hook) => write!(f, "hook {:?}", hook.path),
+            Step::Hook(hook) => write!(f, "{hook}"),
             Step::PivotRoot => f.write_str("pivot_root"),
             Step::MoveRoot => f.write_str("move root, chroot"),
             Step::Chroot => f.write_str("chroot"),
@@ -164,7 +187,9 @@ impl fmt::Display for Step {
             Step::Umask(mask) => write!(f, "umask {mask:04o}"),
             Step::NoNewPrivileges => f.write_str("no_new_privs"),
             Step::Bounding(keep) => write!(f, "bounding set {keep:#x}"),
-            Step::User { uid, gid, groups, .. } => write!(f, "become {uid}:{gid} groups {groups:?}"),
+            Step::User { uid, gid, groups, setgroups } => {
+                write!(f, "become {uid}:{gid} groups {groups:?} (setgroups {setgroups})")
+            }
             Step::Capabilities { effective, permitted, inheritable, ambient } => write!(
                 f,
                 "capabilities effective {effective:#x} permitted {permitted:#x} \
