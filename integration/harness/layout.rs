@@ -49,7 +49,8 @@ impl Layout {
         step("private mounts", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))?;
         let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         step("tmpfs on /run", mount(Some("tmpfs"), "/run", Some("tmpfs"), quiet, Some("mode=755")))?;
-        if self == Layout::V2 {
+        let there = self.hierarchies().iter().any(|hierarchy| hierarchy.controllers.is_empty());
+        if self == Layout::V2 && !there {
             let quiet = quiet | MsFlags::MS_NOEXEC;
             let done = mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), quiet, none);
             step("cgroup2 on /sys/fs/cgroup", done)?;
