@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use serde_json::json;
 
 use super::{USER, as_user, link, snapshot};
-use crate::harness::{Call, Need, Output, Sandbox, binary, reap_orphans, until};
+use crate::harness::{Call, Need, Output, Sandbox, binary, output, reap_orphans, until};
 
 cases! {
     cve_2019_5736_process_is_the_runtime;
@@ -60,7 +60,7 @@ impl Copy {
 
 /// Gives the image what a dynamically linked runtime needs to run inside: there the loader is the attacker's.
 fn give_libraries(sandbox: &Sandbox) {
-    let output = Command::new("ldd").arg(binary()).output().unwrap();
+    let output = output(Command::new("ldd").arg(binary()));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for file in text.split_whitespace().filter(|word| word.starts_with('/')) {
         let inside = sandbox.rootfs(file);

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use serde_json::json;
 
 use super::{Setting, Trap, WON, attacked, attacker, attempt, clear, control, link, must_fail};
-use crate::harness::Sandbox;
+use crate::harness::{Sandbox, output, spawn};
 
 cases! {
     cve_2019_16884_mounts_over_proc;
@@ -169,7 +169,7 @@ fn cve_2025_52881_writes_to_a_false_proc(sandbox: &mut Sandbox) {
 /// victim is a process of the host whose oom_score_adj would be written.
 fn cve_2025_62596_writes_led_to_another_file_of_proc(sandbox: &mut Sandbox) {
     let trap = Trap::set(sandbox);
-    let victim = Victim(Command::new("sleep").arg("60").spawn().unwrap());
+    let victim = Victim(spawn(Command::new("sleep").arg("60")));
     let file = format!("/proc/{}/oom_score_adj", victim.0.id());
     let before = fs::read_to_string(&file).unwrap();
     for kind in WON {
@@ -226,7 +226,7 @@ fn settings_are_true(sandbox: &mut Sandbox, trap: &Trap, what: &str) {
 /// A setting of the network namespace of `pid`, as the host's procfs shows it.
 fn setting(pid: i32, name: &str) -> String {
     let file = format!("/proc/sys/net/ipv4/{name}");
-    let output = Command::new("nsenter").args(["-t", &pid.to_string(), "-n", "cat", &file]).output().unwrap();
+    let output = output(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", "cat", &file]));
     assert!(output.status.success(), "{file} of {pid}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

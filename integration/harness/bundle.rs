@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use super::processes::output;
+
 /// Makes the root filesystem: busybox with its applets, users and the usual directories.
 pub(crate) fn make_rootfs(rootfs: &Path) {
     for dir in [
@@ -42,7 +44,7 @@ pub(crate) fn make_rootfs(rootfs: &Path) {
 fn applets() -> &'static [String] {
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
     NAMES.get_or_init(|| {
-        let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
+        let list = output(Command::new("/bin/busybox").arg("--list"));
         String::from_utf8(list.stdout).unwrap().lines().map(str::to_owned).collect()
     })
 }

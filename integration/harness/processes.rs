@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 
 use nix::sys::prctl;
@@ -34,6 +34,15 @@ pub(crate) fn spawn(command: &mut Command) -> Child {
     let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     own.insert(as_pid(child.id()));
     child
+}
+
+/// Runs `command` to its end for what it prints; nobody else reaps it meanwhile.
+pub(crate) fn output(command: &mut Command) -> Output {
+    let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let pid = as_pid(child.id());
+    let output = child.wait_with_output().unwrap_or_else(|error| panic!("waiting for {command:?}: {error}"));
+    forget(pid);
+    output
 }
 
 /// The child has been waited for.
