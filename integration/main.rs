@@ -25,6 +25,7 @@ mod idmap;
 mod lifecycle;
 mod mounts;
 mod namespaces;
+mod old_kernel;
 mod paths;
 mod process;
 mod sysctl;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("old_kernel", old_kernel::CASES),
         ("paths", paths::CASES),
         ("process", process::CASES),
         ("sysctl", sysctl::CASES),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use libseccomp::{ScmpAction, ScmpFilterContext, ScmpSyscall};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +25,7 @@ pub(crate) struct Call {
     stdout: PathBuf,
     stderr: PathBuf,
     limit: Duration,
+    hidden: Option<&'static str>,
 }
 
 /// A call under way.
@@ -62,6 +64,7 @@ impl Call {
             stderr: output.with_extension("stderr"),
             stdout,
             limit: Duration::from_secs(20),
+            hidden: None,
         }
     }
 
@@ -97,6 +100,12 @@ impl Call {
         self
     }
 
+    /// On a kernel that lacks this system call, as far as the call and its children can tell.
+    pub(crate) fn without(mut self, syscall: &'static str) -> Call {
+        self.hidden = Some(syscall);
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub(crate) fn spawn(self) -> Running {
@@ -110,7 +119,17 @@ impl Call {
         command.stdin(stdin);
         command.stdout(File::create(&self.stdout).unwrap()).stderr(File::create(&self.stderr).unwrap());
         let shown = words.iter().map(|word| shorten(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
-        let child = processes::spawn(&mut command);
+        let child = match self.hidden {
+            None => processes::spawn(&mut command),
+            // A filter holds for the thread that loads it and for what that thread starts.
+            Some(syscall) => std::thread::scope(|scope| {
+                let start = || {
+                    hide(syscall);
+                    processes::spawn(&mut command)
+                };
+                scope.spawn(start).join().unwrap()
+            }),
+        };
         let deadline = Instant::now() + self.limit;
         Running { child, shown, stdout: self.stdout, stderr: self.stderr, deadline, ended: false }
     }
@@ -238,6 +257,15 @@ impl Output {
         let (stdout, stderr) = (shorten(&self.stdout), shorten(&self.stderr));
         format!("{}: {end}\n    stdout: {stdout:?}\n    stderr: {stderr:?}", self.shown)
     }
+}
+
+/// From now on the kernel answers ENOSYS to this system call of this thread.
+fn hide(syscall: &str) {
+    let mut filter = ScmpFilterContext::new(ScmpAction::Allow).unwrap();
+    let syscall = ScmpSyscall::from_name(syscall).unwrap();
+    filter.add_rule(ScmpAction::Errno(nix::libc::ENOSYS), syscall).unwrap();
+    filter.set_ctl_nnp(false).unwrap();
+    filter.load().unwrap();
 }
 
 /// Keeps a message readable when something is long on purpose.

@@ -147,7 +147,8 @@ impl Creation {
             drop(link);
             let progress = &shared.cells()[0];
             let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
-            init::run(Inheritance { steps, handles, opened, state, link: far, gate, progress, preserved })
+            let (link, mounts) = (far, plan.mount_call);
+            init::run(Inheritance { steps, handles, opened, mounts, state, link, gate, progress, preserved })
         };
         drop((far, gate, opened));
         let child = Unkept(Some(newborn));

@@ -11,7 +11,7 @@ pub(crate) mod mounts;
 mod root;
 
 use crate::error::{Error, Result};
-use crate::plan::step::{Handle, HandleId, Planned, Point, StateText, Step};
+use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
 use crate::sys::process::CapabilitySets;
 use crate::sys::{mount, namespace, process, socket};
 use link::Link;
@@ -30,6 +30,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) handles: &'a [(crate::plan::step::Field, Handle)],
     /// What the runtime opened before birth.
     pub(crate) opened: Vec<Option<OwnedFd>>,
+    /// How mounts are changed.
+    pub(crate) mounts: MountCall,
     /// The state that hooks read.
     pub(crate) state: &'a StateText,
     /// The wire to the runtime.
@@ -98,8 +100,9 @@ impl Init<'_> {
             Step::OpenTree(handle) => self.open_tree(*handle),
             Step::AttachRoot { tree, at, propagation } => self.attach_root(*tree, at, *propagation),
             Step::OpenRoot(at) => self.open_root(at),
-            Step::Mount { at, source, point, links, propagation } => {
-                self.mount(at, source, *point, *links, propagation)
+            Step::Mount { at, source, point, links, attr, propagation } => {
+                let placed = self.mount(at, source, *point, *links)?;
+                self.change(&placed, *attr, propagation)
             }
             Step::SetAttr { at, attr, deep, propagation } => self.set_attr(at, *attr, *deep, propagation),
             Step::Remount { at, flags, data } => self.remount(at, *flags, data),
@@ -107,7 +110,7 @@ impl Init<'_> {
             Step::Device { at, mode, number, uid, gid } => self.device(at, *mode, *number, (*uid, *gid)),
             Step::Symlink { target, at } => self.symlink(target, at),
             Step::Mask { at, null } => self.mask(at, *null),
-            Step::ReadOnly(at) => self.read_only(at),
+            Step::ReadOnly { at, recursive } => self.read_only(at, *recursive),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Hook(hook) => hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid())),
             Step::PivotRoot => self.enter_root(mount::pivot_to_working_directory),

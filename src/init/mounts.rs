@@ -3,7 +3,7 @@
 use super::Init;
 use super::root::{Found, Make, Root};
 use crate::error::{Error, Result};
-use crate::plan::step::{Attr, HandleId, Inside, Links, MountPoint, Source, Tree, show};
+use crate::plan::step::{Attr, HandleId, Inside, Links, MountCall, MountPoint, Source, Tree, show};
 use crate::sys::fs;
 use crate::sys::mount::{self, Filesystem, MountAttr};
 use nix::libc;
@@ -17,6 +17,9 @@ const LONGEST_VALUE: usize = 255;
 /// MOUNT_ATTR_RDONLY | NOSUID | NODEV | NOEXEC, linux/mount.h.
 const LOCKED_DOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8;
 
+/// MOUNT_ATTR_RDONLY, set.
+const READ_ONLY: Attr = Attr { set: 0x1, clear: 0 };
+
 /// What covers masked paths: made once, then cloned.
 #[derive(Default)]
 pub(super) struct Covers {
@@ -29,7 +32,7 @@ impl Init<'_> {
         let tree = self.take(tree);
         let target = fs::open_host(at, OFlags::PATH | OFlags::DIRECTORY)?;
         mount::move_mount(&tree, target)?;
-        propagate(&tree, propagation)?;
+        self.change(&tree, Attr::default(), &[propagation])?;
         self.root = Some(Root::new(tree));
         Ok(())
     }
@@ -39,14 +42,14 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Gives the mount that was attached.
     pub(super) fn mount(
         &mut self,
         at: &Inside,
         source: &Source,
         point: MountPoint,
         links: Links,
-        propagation: &[u64],
-    ) -> Result<()> {
+    ) -> Result<OwnedFd> {
         let placed = match source {
             Source::Tree(id) => {
                 let tree = self.take(*id);
@@ -73,7 +76,24 @@ impl Init<'_> {
             }
         };
         self.root().forget();
-        propagation.iter().try_for_each(|&flags| propagate(&placed, flags))
+        Ok(placed)
+    }
+
+    /// Changes one attached mount: its attributes, then its propagation, with MS_REC that of those below it.
+    pub(super) fn change(&self, fd: &OwnedFd, attr: Attr, propagation: &[u64]) -> Result<()> {
+        match self.inherited.mounts {
+            MountCall::MountSetattr => {
+                apply_attr(fd, attr, Attr::default())?;
+                propagation.iter().try_for_each(|&flags| propagate(fd, flags))
+            }
+            MountCall::Mount => {
+                if !attr.is_empty() {
+                    mount::remount(fd, attr.set, attr.clear)?;
+                }
+                let each = |&flags: &u64| mount::mount_on_fd(None, fd, None, flags, None);
+                propagation.iter().try_for_each(each)
+            }
+        }
     }
 
     /// The place to mount on. Whatever the path says, nothing but the known files of procfs is ever covered.
@@ -102,8 +122,8 @@ impl Init<'_> {
         propagation: &[u64],
     ) -> Result<()> {
         let target = self.root().find(&at.0)?;
-        apply_attr(&target, attr, deep)?;
-        propagation.iter().try_for_each(|&flags| propagate(&target, flags))
+        apply_attr(&target, Attr::default(), deep)?;
+        self.change(&target, attr, propagation)
     }
 
     pub(super) fn remount(&mut self, at: &Inside, flags: u64, data: &CStr) -> Result<()> {
@@ -126,15 +146,20 @@ impl Init<'_> {
         Ok(())
     }
 
-    pub(super) fn read_only(&mut self, at: &Inside) -> Result<()> {
+    pub(super) fn read_only(&mut self, at: &Inside, recursive: bool) -> Result<()> {
         let Some(target) = self.root().find_if_there(&at.0)? else { return Ok(()) };
         let tree = mount::clone_fd(&target, true)?;
-        apply_attr(&tree, Attr::default(), Attr { set: 1, clear: 0 })?;
-        mount::move_mount(tree, target)
+        if recursive {
+            apply_attr(&tree, Attr::default(), READ_ONLY)?;
+            return mount::move_mount(tree, target);
+        }
+        mount::move_mount(&tree, target)?;
+        self.change(&tree, READ_ONLY, &[])
     }
 
     pub(super) fn root_readonly(&mut self) -> Result<()> {
-        apply_attr(&self.root().fd, Attr { set: 1, clear: 0 }, Attr::default())
+        let root = self.root.as_ref().expect("the plan attaches the root before its first use");
+        self.change(&root.fd, READ_ONLY, &[])
     }
 
     pub(super) fn device(
@@ -232,24 +257,9 @@ impl New<'_> {
         };
         let data: Vec<String> = self.options.iter().map(text).collect();
         let data = CString::new(data.join(",")).expect("no NUL in C strings");
-        let flags = classic_flags(self.attr);
+        let flags = mount::flags_of(self.attr);
         mount::mount_on_fd(Some(self.source), target, Some(self.fstype), flags, Some(&data))
     }
-}
-
-/// `MOUNT_ATTR_…` bits as `MS_…` flags (linux/mount.h).
-fn classic_flags(attr: u64) -> u64 {
-    const ROWS: [(u64, u64); 8] = [
-        (0x1, libc::MS_RDONLY),
-        (0x2, libc::MS_NOSUID),
-        (0x4, libc::MS_NODEV),
-        (0x8, libc::MS_NOEXEC),
-        (0x10, libc::MS_NOATIME),
-        (0x20, libc::MS_STRICTATIME),
-        (0x80, libc::MS_NODIRATIME),
-        (0x20_0000, 256), // MS_NOSYMFOLLOW, Linux 5.10
-    ];
-    ROWS.iter().filter(|(new, _)| attr & new != 0).fold(0, |flags, (_, old)| flags | old)
 }
 
 /// Clones a mount of the host and gives it its attributes while nobody can see it.

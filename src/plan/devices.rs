@@ -3,7 +3,7 @@
 use super::host::Host;
 use super::namespaces::Namespaces;
 use super::rootfs::{baseline, tree};
-use super::step::{Inside, Kind, Links, MountPoint, Namespace, Source, Step, Tree};
+use super::step::{Attr, Inside, Kind, Links, MountPoint, Namespace, Source, Step, Tree};
 use super::{Plan, mount_options};
 use crate::error::{Error, Result};
 use nix::libc;
@@ -123,8 +123,8 @@ impl Node {
         let path = CString::new(self.path).map_err(|_| Error::new("contains a NUL byte"))?;
         let tree = plan.open(&self.field, Tree { must_be, ..tree(path, false, host) });
         let propagation = baseline(spec)?;
-        let (source, point) = (Source::Tree(tree), MountPoint::LikeSource);
-        plan.push(self.field, Step::Mount { at, source, point, links: Links::Follow, propagation });
+        let (source, point, attr) = (Source::Tree(tree), MountPoint::LikeSource, Attr::default());
+        plan.push(self.field, Step::Mount { at, source, point, links: Links::Follow, attr, propagation });
         Ok(())
     }
 }

@@ -15,10 +15,10 @@ mod tests {
 
     /// Config.json below `src`, and the hosts it is planned for; the text is `golden/CONFIG.HOST.txt`.
     const GOLDEN: &[(&str, &[&str])] = &[
-        ("cli/spec_command/default", &["v2", "hybrid"]),
+        ("cli/spec_command/default", &["v2", "hybrid", "old"]),
         ("cli/spec_command/rootless", &["single"]),
         ("plan/golden/binds", &["v2"]),
-        ("plan/golden/binds_plain", &["v2", "nested"]),
+        ("plan/golden/binds_plain", &["v2", "nested", "old"]),
         ("plan/golden/call", &["v2"]),
         ("plan/golden/devices", &["v2", "hybrid", "nested"]),
         ("plan/golden/devices_bound", &["v2"]),
@@ -74,6 +74,7 @@ mod tests {
         match name {
             "v2" => root,
             "hybrid" => Host { cgroups: layout(true), ..root },
+            "old" => Host { kernel: (5, 10), mount_setattr: false, ..root },
             "nested" => Host { nested: true, ..root },
             "single" => user,
             "helpers" => Host { newuidmap: helper("newuidmap"), newgidmap: helper("newgidmap"), ..user },
@@ -251,6 +252,23 @@ mod tests {
                 "v2",
                 json!({ "mounts": [{ "destination": "/x", "type": "bind" }] }),
                 r#"mounts[0] "/x": a bind mount needs a source"#,
+            ),
+            (
+                "old",
+                one_mount("/x", "bind", &["rbind", "rro"]),
+                r#"mounts[0] "/x": a recursive option needs mount_setattr(2), which this kernel lacks (hint: needs Linux 5.12)"#,
+            ),
+            (
+                "old",
+                one_mount("/x", "none", &["remount", "bind", "rnoexec"]),
+                r#"mounts[0] "/x": a recursive option needs mount_setattr(2), which this kernel lacks (hint: needs Linux 5.12)"#,
+            ),
+            (
+                "old",
+                json!({ "mounts": [{ "destination": "/x", "type": "bind", "source": "/s",
+                    "uidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }],
+                    "gidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }] }] }),
+                r#"mounts[0] "/x": an id-mapped mount needs mount_setattr(2), which this kernel lacks (hint: needs Linux 5.12)"#,
             ),
         ]
     }

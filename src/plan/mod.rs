@@ -13,6 +13,7 @@ pub(crate) mod layout;
 pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+mod older;
 pub(crate) mod process;
 pub(crate) mod rootfs;
 pub(crate) mod step;
@@ -25,7 +26,7 @@ use host::Host;
 use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
 use std::path::Path;
-use step::{Birth, Field, Handle, HandleId, Hook, IdMap, Planned, StateText, Step};
+use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, Planned, StateText, Step};
 
 /// What the caller asks for besides config.json.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) handles: Vec<(Field, Handle)>,
     /// How the container's process is born.
     pub(crate) birth: Birth,
+    /// How init changes mounts.
+    pub(crate) mount_call: MountCall,
     /// The id maps of a new user namespace.
     pub(crate) maps: Option<Maps>,
     /// process.oomScoreAdj, written by the runtime.
@@ -138,6 +141,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, rootless)?,
         handles: Vec::new(),
         birth: Birth::default(),
+        mount_call: MountCall::default(),
         maps: None,
         oom_score_adj: spec.process().as_ref().and_then(|process| process.oom_score_adj()),
         hard_limits: process::hard_limits(spec, &namespaces),
@@ -164,5 +168,6 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     }
     hooks::push(&mut plan, hooks.start_container);
     process::go(&mut plan, spec, request)?;
+    older::do_without_mount_setattr(&mut plan, host)?;
     Ok(plan)
 }

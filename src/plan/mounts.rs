@@ -168,6 +168,7 @@ impl Entry<'_> {
             source: Source::Tree(tree),
             point: MountPoint::LikeSource,
             links: self.links(),
+            attr: Attr::default(),
             propagation: self.propagation(),
         };
         plan.push(&self.field, mount);
@@ -245,7 +246,8 @@ impl Entry<'_> {
             copy_up: self.options.tmpcopyup,
         };
         let propagation = self.options.propagation.clone();
-        Ok(Step::Mount { at, source, point: MountPoint::Directory, links: self.links(), propagation })
+        let (point, links, attr) = (MountPoint::Directory, self.links(), Attr::default());
+        Ok(Step::Mount { at, source, point, links, attr, propagation })
     }
 
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
@@ -273,12 +275,9 @@ impl Entry<'_> {
             attr,
             copy_up: false,
         };
-        let links = self.links();
-        let point = MountPoint::Directory;
-        plan.push(
-            &self.field,
-            Step::Mount { at: self.at.clone(), source: tmpfs, point, links, propagation: vec![] },
-        );
+        let (at, point, links) = (self.at.clone(), MountPoint::Directory, self.links());
+        let attr = Attr::default();
+        plan.push(&self.field, Step::Mount { at, source: tmpfs, point, links, attr, propagation: vec![] });
         for view in views {
             let at = Inside::new(format!("{}/{}", self.at.0.to_string_lossy(), view.name))?;
             self.cgroup_view(plan, host, own, view, at)?;
@@ -312,8 +311,8 @@ impl Entry<'_> {
         let tree = plan.open(&self.field, tree);
         let source = Source::Tree(tree);
         let propagation = self.propagation();
-        let (point, links) = (MountPoint::Directory, self.links());
-        plan.push(&self.field, Step::Mount { at, source, point, links, propagation });
+        let (point, links, attr) = (MountPoint::Directory, self.links(), Attr::default());
+        plan.push(&self.field, Step::Mount { at, source, point, links, attr, propagation });
         Ok(())
     }
 }

@@ -153,7 +153,7 @@ pub(crate) fn hide(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<()> {
     for (i, path) in readonly.enumerate() {
         let field = format!("linux.readonlyPaths[{i}] {path:?}");
         let at = Inside::new(path).map_err(|e| e.at(&field))?;
-        plan.push(field, Step::ReadOnly(at));
+        plan.push(field, Step::ReadOnly { at, recursive: true });
     }
     if let Some(process) = spec.process() {
         let field = format!("process.cwd {:?}", process.cwd());

@@ -207,6 +207,16 @@ impl Attr {
     }
 }
 
+/// The call that changes mounts: their attributes, their propagation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum MountCall {
+    /// mount_setattr(2): whole trees, and mounts that nobody sees yet. Linux 5.12.
+    #[default]
+    MountSetattr,
+    /// mount(2) through a checked descriptor: the attributes of one mount, once it is attached.
+    Mount,
+}
+
 /// A path inside the container: cleaned, without the leading slash (`.` is the root), no `..`, no NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Inside(pub(crate) CString);
@@ -297,6 +307,8 @@ pub(crate) enum Step {
         point: MountPoint,
         /// Symbolic links on the way.
         links: Links,
+        /// Bits to change once it is attached: what [`MountCall::Mount`] could not change before.
+        attr: Attr,
         /// MS_SHARED … to set afterwards, MS_REC included.
         propagation: Vec<u64>,
     },
@@ -354,8 +366,13 @@ pub(crate) enum Step {
         /// /dev/null of the host.
         null: HandleId,
     },
-    /// Make a path read-only, with everything below; nothing there is fine.
-    ReadOnly(Inside),
+    /// Make a path read-only; nothing there is fine.
+    ReadOnly {
+        /// Where.
+        at: Inside,
+        /// With all mounts below.
+        recursive: bool,
+    },
     /// A sysctl below /proc/sys, written in one write.
     Sysctl {
         /// `net/ipv4/ip_forward`.

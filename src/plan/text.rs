@@ -1,7 +1,8 @@
 //! The plan as text: what `onggi plan` prints, what golden tests compare. One line per act, the field behind it.
 
 use super::step::{
-    Attr, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountPoint, NAMESPACES, Source, Step, Tree, show,
+    Attr, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountCall, MountPoint, NAMESPACES, Source, Step, Tree,
+    show,
 };
 use super::{MapWriter, Plan};
 use std::ffi::{CStr, CString};
@@ -40,6 +41,9 @@ impl fmt::Display for Plan {
         }
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "runtime oom_score_adj {adjustment}  # process.oomScoreAdj")?;
+        }
+        if self.mount_call == MountCall::Mount {
+            writeln!(f, "init    changes mounts by mount(2), once they are attached")?;
         }
         for planned in &self.init {
             writeln!(f, "init    {}  # {}", planned.step, planned.field)?;
@@ -158,9 +162,10 @@ impl fmt::Display for Step {
                 write!(f, "attach root {tree} at {at:?} propagation {propagation:#x}")
             }
             Step::OpenRoot(at) => write!(f, "open root {at:?}"),
-            Step::Mount { at, source, point, links, propagation } => {
+            Step::Mount { at, source, point, links, attr, propagation } => {
                 write!(f, "mount {at} ({links:?}): ")?;
                 mount(f, source, *point)?;
+                write!(f, "{}", attrs(*attr, Attr::default()))?;
                 propagation.iter().try_for_each(|bits| write!(f, " propagation {bits:#x}"))
             }
             Step::SetAttr { at, attr, deep, propagation } => {
@@ -174,7 +179,9 @@ impl fmt::Display for Step {
             }
             Step::Symlink { target, at } => write!(f, "symlink {at} -> {}", show(target)),
             Step::Mask { at, null } => write!(f, "mask {at} by {null}"),
-            Step::ReadOnly(at) => write!(f, "read-only {at}"),
+            Step::ReadOnly { at, recursive } => {
+                write!(f, "read-only {at}{}", if *recursive { " recursive" } else { "" })
+            }
             Step::Sysctl { path, value } => write!(f, "sysctl {} = {value:?}", show(path)),
             Step::Hook(hook) => write!(f, "{hook}"),
             Step::PivotRoot => f.write_str("pivot_root"),

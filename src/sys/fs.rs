@@ -141,6 +141,23 @@ pub(crate) fn on_read_only_mount(fd: impl AsFd) -> Result<bool> {
     Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
+/// The flags of the mount that this file was opened on, as mount(2) takes them: `MS_…`.
+pub(crate) fn mount_flags(fd: impl AsFd) -> Result<u64> {
+    // ST_… of linux/statfs.h, and MS_…: the first six are the same.
+    const ROWS: [(u64, u64); 8] = [
+        (0x1, nix::libc::MS_RDONLY),
+        (0x2, nix::libc::MS_NOSUID),
+        (0x4, nix::libc::MS_NODEV),
+        (0x8, nix::libc::MS_NOEXEC),
+        (0x400, nix::libc::MS_NOATIME),
+        (0x800, nix::libc::MS_NODIRATIME),
+        (0x1000, nix::libc::MS_RELATIME),
+        (0x2000, 256), // MS_NOSYMFOLLOW, Linux 5.10
+    ];
+    let has = rustix::fs::fstatvfs(fd).map_err(failed("fstatvfs", c""))?.f_flag.bits();
+    Ok(ROWS.iter().filter(|(seen, _)| has & seen != 0).fold(0, |flags, (_, flag)| flags | flag))
+}
+
 /// Is this a memfd that can never be written again? Anything else is not.
 pub(crate) fn is_sealed_memory(path: &CStr) -> bool {
     let seals = open_host(path, OFlags::RDONLY).ok().and_then(|fd| rustix::fs::fcntl_get_seals(fd).ok());

@@ -146,6 +146,40 @@ pub(crate) fn mount_on_fd(
     mount(source, &path, fstype, flags, data)
 }
 
+/// As [`change`], of one attached mount, for kernels without mount_setattr(2). mount(2) takes all flags at once: what
+/// the mount has already is kept.
+pub(crate) fn remount(fd: impl AsFd, set: u64, clear: u64) -> Result<()> {
+    let kept = super::fs::mount_flags(&fd)? & !flags_of(clear);
+    let flags = kept & !if clear & ATTR_ATIME != 0 { MS_ATIME } else { 0 } | flags_of(set);
+    // Of these one must be said, or mount(2) takes the default.
+    let atime = match (flags & MS_ATIME, clear & ATTR_ATIME) {
+        (0, 0) => libc::MS_STRICTATIME,
+        (0, _) => libc::MS_RELATIME,
+        _ => 0,
+    };
+    mount_on_fd(None, fd, None, libc::MS_REMOUNT | libc::MS_BIND | flags | atime, None)
+}
+
+/// MOUNT_ATTR__ATIME, linux/mount.h; a mode of 0 in it is relatime.
+const ATTR_ATIME: u64 = 0x70;
+/// The same as `MS_…` flags; with none of them in statfs(2) the mode is strictatime.
+const MS_ATIME: u64 = libc::MS_NOATIME | libc::MS_RELATIME | libc::MS_STRICTATIME;
+
+/// `MOUNT_ATTR_…` bits as `MS_…` flags (linux/mount.h).
+pub(crate) fn flags_of(attr: u64) -> u64 {
+    const ROWS: [(u64, u64); 8] = [
+        (0x1, libc::MS_RDONLY),
+        (0x2, libc::MS_NOSUID),
+        (0x4, libc::MS_NODEV),
+        (0x8, libc::MS_NOEXEC),
+        (0x10, libc::MS_NOATIME),
+        (0x20, libc::MS_STRICTATIME),
+        (0x80, libc::MS_NODIRATIME),
+        (0x20_0000, 256), // MS_NOSYMFOLLOW, Linux 5.10
+    ];
+    ROWS.iter().filter(|(new, _)| attr & new != 0).fold(0, |flags, (_, old)| flags | old)
+}
+
 /// mount(2) of a path that is the runtime's own: `/`, `.`, or a descriptor's.
 fn mount(
     source: Option<&CStr>,
