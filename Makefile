@@ -34,7 +34,7 @@ test: ## install what is missing, run every test (root)
 	@$(STATIC)
 	@mkdir -p target && rm -f target/test.log
 	@failed=; \
-	for suite in --lib '--test architecture' '--test integration' '--test runtime-tools'; do \
+	for suite in '--lib -- --include-ignored --test-threads=1' '--test architecture' '--test integration' '--test runtime-tools'; do \
 		echo "== cargo test $$suite"; \
 		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log || \
 			failed="$$failed$${failed:+, }cargo test $$suite"; \
