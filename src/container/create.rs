@@ -4,8 +4,9 @@
 //! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
 
 use super::attend;
+use super::id::ContainerId;
 use super::state::{State, Status};
-use super::store::{Claim, ContainerId, Locked, Saved, already_exists, exists};
+use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
 use crate::cgroup::Survey;
 use crate::error::{Error, Result};

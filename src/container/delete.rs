@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::Settings;
 use super::create::run_tolerantly;
+use super::id::ContainerId;
 use super::kill::thaw;
 use super::process::Process;
 use super::state::{self, Facts, State, Status};
-use super::store::{self, ContainerId, LOCK_WAIT, Locked, Opened, Saved, Seen};
+use super::store::{self, LOCK_WAIT, Locked, Opened, Saved, Seen};
 use crate::error::{Error, Result};
 
 /// How long a process may take to die of SIGKILL.

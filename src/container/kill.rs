@@ -4,8 +4,9 @@
 //! pid. No lock is taken: a container whose `start` hangs in a hook can be killed.
 
 use super::Settings;
+use super::id::ContainerId;
 use super::state::{self, Facts, Status};
-use super::store::{ContainerId, Saved, Seen};
+use super::store::{Saved, Seen};
 use crate::error::{Error, Result};
 use crate::sys::pidfd;
 use std::os::fd::AsFd;

@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod features;
 pub(crate) mod gate;
 mod handles;
+mod id;
 pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;

@@ -1,7 +1,8 @@
 //! The start operation (runtime.md, Start): the gate opens, and we learn whether execve succeeded.
 
+use super::id::ContainerId;
 use super::state::{Facts, State, Status};
-use super::store::{ContainerId, Locked, Saved};
+use super::store::{Locked, Saved};
 use super::{Settings, attend, gate};
 use crate::error::{Error, Result};
 use crate::init::hook;

@@ -12,8 +12,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::id::ContainerId;
 use super::process::Process;
-use super::store::{ContainerId, Locked, Saved, Seen};
+use super::store::{Locked, Saved, Seen};
 use super::{Settings, gate};
 use crate::error::{Error, Result};
 

@@ -5,11 +5,8 @@
 //!   web1/          0700, mkdirat(2): an id is claimed by one creator only; flock(2) on it is the container's lock
 //!     state.json   0600, replaced by renameat(2), never changed in place
 //!     gate         the start gate, see `gate`
-//!   ~AAAA…/=BBBB   an id longer than a file name may be (255 bytes): every 254 characters one level
+//!   ~AAAA…/=BBBB   an id longer than a file name may be: see `id`
 //! ```
-//!
-//! A long id is cut into pieces of 254 characters; all but the last are named `~PIECE`, the last `=PIECE`. Neither
-//! sign can stand in an id, so no two ids share a directory, and the names say the id again.
 //!
 //! The lock. Who changes a container holds it: the creator from the claim until [`Claim::keep`] or its death, `start`
 //! and `delete` for their duration. Waiting for it is bounded ([`LOCK_WAIT`]) and fails with an error that says so.
@@ -20,13 +17,13 @@
 //! the rest.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::id::{ContainerId, DEEPEST};
 use crate::cgroup::Record;
 use crate::error::{Error, Result};
 use crate::plan::step::Hook;
@@ -37,63 +34,10 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 const STATE: &str = "state.json";
 const VERSION: u32 = 1;
-const PIECE: usize = 254;
-const NAME_MAX: usize = 255;
 /// Annotations and hooks come from a config.json, which has a bound of its own.
 const STATE_LIMIT: u64 = 64 << 20;
 /// How often a directory may vanish under our hands before that is an error.
 const TRIES: usize = 64;
-
-/// A container's name: 1 to 1024 of `[A-Za-z0-9_+.-]`, not `.` and not `..`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ContainerId(String);
-
-impl ContainerId {
-    /// The one way to an id.
-    pub(crate) fn new(id: &str) -> Result<Self> {
-        let wrong = |reason: &str| {
-            let shown: String = id.chars().take(64).collect();
-            let dots = if shown.len() < id.len() { "…" } else { "" };
-            Err(Error::new(format!("invalid container ID format: {reason}"))
-                .at(format!("container id {shown:?}{dots}")))
-        };
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
-        match id {
-            "" => wrong("it is empty"),
-            "." | ".." => wrong("it would be a directory of its own"),
-            _ if id.len() > 1024 => wrong("longer than 1024 characters"),
-            _ if !id.bytes().all(allowed) => wrong("only A-Z a-z 0-9 _ + . - are allowed"),
-            _ => Ok(ContainerId(id.to_owned())),
-        }
-    }
-
-    /// The id as it was given.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The directory names below the root that lead to this container's directory, which is the last.
-    fn components(&self) -> Vec<String> {
-        if self.0.len() <= NAME_MAX {
-            return vec![self.0.clone()];
-        }
-        // Ids are ASCII, so that any byte is a place to cut.
-        let (mut rest, mut names) = (self.0.as_str(), Vec::new());
-        while rest.len() > PIECE {
-            let (piece, tail) = rest.split_at(PIECE);
-            names.push(format!("~{piece}"));
-            rest = tail;
-        }
-        names.push(format!("={rest}"));
-        names
-    }
-}
-
-impl fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What is known of a container, as state.json holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,7 +90,7 @@ impl Saved {
         Saved {
             version: VERSION,
             oci_version: String::new(),
-            id: id.0.clone(),
+            id: id.as_str().to_owned(),
             bundle: PathBuf::new(),
             rootfs: PathBuf::new(),
             config: PathBuf::new(),
@@ -171,7 +115,7 @@ impl Saved {
         if saved.version != VERSION {
             return Err(bad(format!("version {} is not known, only {VERSION}", saved.version)));
         }
-        if saved.id != id.0 {
+        if saved.id != id.as_str() {
             return Err(bad(format!("the state of another container, {:?}", saved.id)));
         }
         if saved.boot.is_some() && saved.boot != Some(dir::boot_id()?) {
@@ -549,7 +493,7 @@ pub(crate) fn in_flux(root: &Path, id: &ContainerId) -> Result<bool> {
 pub(crate) fn ids(root: &Path, mut foreign: impl FnMut(&Path)) -> Result<Vec<ContainerId>> {
     let mut found = Vec::new();
     if let Some(top) = dir::open(root).map(Some).or_else(absent)? {
-        let mut take = |names: &[String]| match named(names) {
+        let mut take = |names: &[String]| match ContainerId::of(names) {
             Some(id) => found.push(id),
             None => foreign(&root.join(names.join("/"))),
         };
@@ -559,15 +503,9 @@ pub(crate) fn ids(root: &Path, mut foreign: impl FnMut(&Path)) -> Result<Vec<Con
     Ok(found)
 }
 
-/// The reverse of [`ContainerId::components`].
-fn named(names: &[String]) -> Option<ContainerId> {
-    let text: String = names.iter().map(|name| name.trim_start_matches(['~', '='])).collect();
-    ContainerId::new(&text).ok().filter(|id| id.components() == names)
-}
-
 fn gather(at: BorrowedFd<'_>, above: &mut Vec<String>, take: &mut impl FnMut(&[String])) -> Result<()> {
     for name in dir::names(at)? {
-        let level = name.starts_with('~') && above.len() < 1024 / PIECE;
+        let level = name.starts_with('~') && above.len() < DEEPEST;
         let inner = if level { dir::open_at(at, &name).map(Some).or_else(absent)? } else { None };
         above.push(name);
         match inner {
@@ -606,38 +544,6 @@ mod tests {
 
     fn is_empty(path: &Path) -> bool {
         std::fs::read_dir(path).unwrap().next().is_none()
-    }
-
-    #[test]
-    fn ids_are_checked_once() {
-        for good in ["a", "A-z_0+9.", "...", ".a", "-", &"x".repeat(1024)] {
-            assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
-        }
-        for bad in ["", ".", "..", "a/b", "/", "a b", "ä", "a\0", "a\n", "~a", "=a", "a:b", &"x".repeat(1025)]
-        {
-            let error = ContainerId::new(bad).unwrap_err().to_string();
-            assert!(error.contains("invalid container ID format"), "{bad:?}: {error}");
-            assert!(error.len() < 300);
-        }
-    }
-
-    #[test]
-    fn any_id_has_a_directory_of_its_own() {
-        assert_eq!(id("web1").components(), ["web1"]);
-        assert_eq!(id(&"x".repeat(255)).components().len(), 1);
-        let mut seen = std::collections::BTreeSet::new();
-        for length in 1..=1024 {
-            let one = id(&"x".repeat(length));
-            let names = one.components();
-            assert!(names.iter().all(|name| (1..=NAME_MAX).contains(&name.len())), "{length}");
-            assert!(names.iter().all(|name| name != "." && name != ".."));
-            assert_eq!(named(&names), Some(one), "{length}");
-            assert!(seen.insert(names));
-        }
-        for foreign in [&["~x"][..], &["=x"], &["~~x"], &["a", "b"], &["."]] {
-            let foreign: Vec<String> = foreign.iter().map(|name| (*name).to_owned()).collect();
-            assert_eq!(named(&foreign), None);
-        }
     }
 
     #[test]
