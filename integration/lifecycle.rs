@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::harness::{Need, Sandbox, is_alive, reap_orphans, start_time, until};
+use crate::harness::{Need, Sandbox, forget, hold, is_alive, reap_orphans, start_time, until};
 
 cases! {
     create_waits_for_start;
@@ -154,10 +154,12 @@ fn state_tells_created_from_running(sandbox: &mut Sandbox) {
 
 fn status_is_stopped_although_nobody_reaped_init(sandbox: &mut Sandbox) {
     let pid = sandbox.start_sleeper();
+    hold(pid);
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     assert!(until(5, || !is_alive(pid)));
     assert!(Path::new(&format!("/proc/{pid}")).exists(), "still a zombie of this test");
     assert_eq!(sandbox.status(), "stopped");
+    forget(pid);
     reap_orphans();
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert_eq!(sandbox.status(), "stopped");

@@ -50,14 +50,33 @@ pub(crate) fn forget(pid: i32) {
     OWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&pid);
 }
 
-/// Reaps every adopted process that has ended.
+/// Reaps every adopted process that has ended. A process in this program's own session may be a child that a test
+/// is about to wait for: it is left alone.
 pub(crate) fn reap_orphans() {
+    reap(|stat| Some(stat.session) != stat_of_me());
+}
+
+/// Reaps every process that has ended; at the end, when no test is left that could be waiting.
+pub(crate) fn reap_all() {
+    reap(|_| true);
+}
+
+fn reap(mine: impl Fn(&Stat) -> bool) {
     let own = OWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for (pid, state) in children() {
-        if state == 'Z' && !own.contains(&pid) {
-            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+    for stat in all().into_iter().filter_map(stat) {
+        if stat.parent == me() && stat.state == 'Z' && !own.contains(&stat.pid) && mine(&stat) {
+            let _ = waitpid(Pid::from_raw(stat.pid), Some(WaitPidFlag::WNOHANG));
         }
     }
+}
+
+fn stat_of_me() -> Option<i32> {
+    stat(me()).map(|stat| stat.session)
+}
+
+/// Keeps a zombie as it is until [`forget`], whoever else reaps.
+pub(crate) fn hold(pid: i32) {
+    OWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(pid);
 }
 
 /// The children of this program with their states.
@@ -109,7 +128,8 @@ pub(crate) fn status_field(pid: i32, name: &str) -> Option<String> {
 /// The processes that belong to the sandbox `token`, each with what gives it away.
 pub(crate) fn belonging_to(token: &str) -> Vec<(i32, String)> {
     let me = me();
-    let others = all().into_iter().filter(|&pid| pid != me);
+    // A zombie holds nothing any more; it waits for its parent, which is this program or will be ended too.
+    let others = all().into_iter().filter(|&pid| pid != me && is_alive(pid));
     others.filter_map(|pid| evidence(pid, token).map(|what| (pid, what))).collect()
 }
 
@@ -130,6 +150,7 @@ struct Stat {
     pid: i32,
     state: char,
     parent: i32,
+    session: i32,
     start_time: u64,
 }
 
@@ -138,5 +159,6 @@ fn stat(pid: i32) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     let state = fields.first()?.chars().next()?;
     let parent = fields.get(1)?.parse().ok()?;
-    Some(Stat { pid, state, parent, start_time: fields.get(19)?.parse().ok()? })
+    let session = fields.get(3)?.parse().ok()?;
+    Some(Stat { pid, state, parent, session, start_time: fields.get(19)?.parse().ok()? })
 }

@@ -109,7 +109,7 @@ struct Traces {
 
 impl Traces {
     fn take() -> Traces {
-        processes::reap_orphans();
+        processes::reap_all();
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let names = |dir: &str| {
             let entries = fs::read_dir(dir).into_iter().flatten().flatten();
