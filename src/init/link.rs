@@ -71,10 +71,13 @@ impl Link {
     /// The runtime: waits for the next word.
     pub(crate) fn hear(&self) -> Result<Heard> {
         let mut buffer = [0; LONGEST];
-        let message = match socket::recv(self.0.as_fd(), &mut buffer) {
+        let mut received = socket::recv(self.0.as_fd(), &mut buffer);
+        if matches!(&received, Err(e) if e.errno() == nix::libc::ECONNRESET) {
+            // Init died with our words unread. The kernel says so once, before the last words of init itself.
+            received = socket::recv(self.0.as_fd(), &mut buffer);
+        }
+        let message = match received {
             Ok(None) => return Ok(Heard::End),
-            // Init died with our words unread.
-            Err(e) if e.errno() == nix::libc::ECONNRESET => return Ok(Heard::End),
             Ok(Some(received)) => &buffer[..received.len],
             Err(e) => return Err(e),
         };
@@ -111,6 +114,16 @@ mod tests {
         let Heard::Failed(heard) = runtime.hear().unwrap() else { panic!("not failed") };
         assert_eq!(heard, error);
         drop(init);
+        assert!(matches!(runtime.hear().unwrap(), Heard::End));
+    }
+
+    #[test]
+    fn last_words_are_heard_although_ours_were_not() {
+        let (runtime, init) = Link::pair().unwrap();
+        runtime.go().unwrap();
+        init.failed(&Error::new("no")).unwrap();
+        drop(init);
+        assert!(matches!(runtime.hear().unwrap(), Heard::Failed(_)));
         assert!(matches!(runtime.hear().unwrap(), Heard::End));
     }
 
