@@ -15,6 +15,7 @@ cases! {
     cve_2025_31133_null_is_replaced_before_masking;
     cve_2025_62161_null_is_gone_before_masking;
     cve_2025_62161_a_masked_path_is_exchanged;
+    invariant_5_the_host_is_not_reached_through_a_mask;
 }
 
 /// Masked paths besides the kernel's: a file and a folder of the image.
@@ -148,4 +149,18 @@ fn cve_2025_62161_a_masked_path_is_exchanged(sandbox: &mut Sandbox) {
             }
         }
     }
+}
+
+/// What covers a masked file is the host's /dev/null: its mode cannot be changed through the cover, and a mount over
+/// the cover would not appear on the host.
+fn invariant_5_the_host_is_not_reached_through_a_mask(sandbox: &mut Sandbox) {
+    fs::write(sandbox.rootfs("etc/masked"), "").unwrap();
+    sandbox.set("/linux/maskedPaths/-", json!("/etc/masked"));
+    let output = sandbox.script("grep ' /etc/masked ' /proc/self/mountinfo").run().ok();
+    let fields: Vec<&str> = output.stdout.split_whitespace().collect();
+    let end = fields.iter().position(|field| *field == "-").unwrap();
+    let flags: Vec<&str> = fields[5].split(',').collect();
+    assert!(["ro", "nosuid", "noexec"].iter().all(|flag| flags.contains(flag)), "{fields:?}");
+    assert!(!flags.contains(&"nodev"), "it must still read as the null device: {fields:?}");
+    assert_eq!(fields[6..end], [""; 0], "a peer or slave of the host's mount: {fields:?}");
 }

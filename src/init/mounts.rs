@@ -20,6 +20,12 @@ const LOCKED_DOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8;
 /// MOUNT_ATTR_RDONLY, set.
 const READ_ONLY: Attr = Attr { set: 0x1, clear: 0 };
 
+/// The host's /dev/null as a cover: nobody inside may change the mode or owner of the host's node through it
+/// (MOUNT_ATTR_RDONLY | NOSUID | NOEXEC; a device can be opened all the same), and what is mounted over it must not
+/// appear on the host, whose mount the clone would else remain a peer of.
+const NULL_COVER: MountAttr =
+    MountAttr { set: 0x1 | 0x2 | 0x8, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
+
 /// What covers masked paths: made once, then cloned.
 #[derive(Default)]
 pub(super) struct Covers {
@@ -138,7 +144,11 @@ impl Init<'_> {
         let cover = match known {
             Some(first) => mount::clone_fd(first, false)?,
             None if directory => Filesystem::open(c"tmpfs")?.mount(LOCKED_DOWN)?,
-            None => self.take(null),
+            None => {
+                let null = self.take(null);
+                mount::mount_setattr(&null, false, &NULL_COVER)?;
+                null
+            }
         };
         mount::move_mount(&cover, target)?;
         let slot = if directory { &mut self.covers.directory } else { &mut self.covers.file };
