@@ -21,10 +21,9 @@ const LOCKED_DOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8;
 const READ_ONLY: Attr = Attr { set: 0x1, clear: 0 };
 
 /// The host's /dev/null as a cover: nobody inside may change the mode or owner of the host's node through it
-/// (MOUNT_ATTR_RDONLY | NOSUID | NOEXEC; a device can be opened all the same), and what is mounted over it must not
-/// appear on the host, whose mount the clone would else remain a peer of.
-const NULL_COVER: MountAttr =
-    MountAttr { set: 0x1 | 0x2 | 0x8, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
+/// (MOUNT_ATTR_RDONLY | NOSUID | NOEXEC; a device can be opened all the same), and it is private, since what is mounted
+/// over it must not appear on the host, whose mount the clone would else remain a peer of.
+const NULL_COVER: Attr = Attr { set: 0x1 | 0x2 | 0x8, clear: 0 };
 
 /// What covers masked paths: made once, then cloned.
 #[derive(Default)]
@@ -141,19 +140,29 @@ impl Init<'_> {
         let Some(target) = self.root().find_if_there(&at.0)? else { return Ok(()) };
         let directory = fs::kind(&fs::fstat(&target)?) == FileType::Directory;
         let known = if directory { &self.covers.directory } else { &self.covers.file };
-        let cover = match known {
-            Some(first) => mount::clone_fd(first, false)?,
-            None if directory => Filesystem::open(c"tmpfs")?.mount(LOCKED_DOWN)?,
-            None => {
-                let null = self.take(null);
-                mount::mount_setattr(&null, false, &NULL_COVER)?;
-                null
-            }
-        };
-        mount::move_mount(&cover, target)?;
-        let slot = if directory { &mut self.covers.directory } else { &mut self.covers.file };
-        slot.get_or_insert(cover);
+        if let Some(first) = known {
+            return mount::move_mount(mount::clone_fd(first, false)?, target);
+        }
+        if directory {
+            let cover = Filesystem::open(c"tmpfs")?.mount(LOCKED_DOWN)?;
+            mount::move_mount(&cover, target)?;
+            self.covers.directory = Some(cover);
+        } else {
+            let cover = self.take(null);
+            self.attach_changed(&cover, target, NULL_COVER, libc::MS_PRIVATE)?;
+            self.covers.file = Some(cover);
+        }
         Ok(())
+    }
+
+    /// Attaches a tree and changes it: before anybody can see it, where the kernel can do that.
+    fn attach_changed(&self, tree: &OwnedFd, onto: OwnedFd, attr: Attr, propagation: u64) -> Result<()> {
+        let early = self.inherited.mounts == MountCall::MountSetattr;
+        if early {
+            self.change(tree, attr, &[propagation])?;
+        }
+        mount::move_mount(tree, onto)?;
+        if early { Ok(()) } else { self.change(tree, attr, &[propagation]) }
     }
 
     pub(super) fn read_only(&mut self, at: &Inside, recursive: bool) -> Result<()> {
