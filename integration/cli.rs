@@ -37,6 +37,7 @@ cases! {
     pidfd_socket_gets_the_pidfd;
     console_socket_without_terminal_is_refused;
     no_pivot_still_changes_the_root;
+    no_pivot_keeps_no_procfs_of_the_host;
     session_keyring_is_new_unless_refused: Need::File("/proc/keys");
     preserve_fds_reach_the_container;
     preserve_fds_that_are_not_open_are_refused;
@@ -341,6 +342,16 @@ fn no_pivot_still_changes_the_root(sandbox: &mut Sandbox) {
         "{}",
         output.describe()
     );
+}
+
+/// The host's procfs must not stay in the namespace: it would let a user namespace inside mount one without masks.
+fn no_pivot_keeps_no_procfs_of_the_host(sandbox: &mut Sandbox) {
+    sandbox.capabilities(&["CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_SETUID", "CAP_SETGID"]);
+    sandbox.script(
+        "mkdir -p /fresh; unshare -Urmpf sh -c 'mount -t proc proc /fresh && echo reached' 2>/dev/null; echo end",
+    );
+    let output = sandbox.begin("run", &["--no-pivot"]).finish().ok();
+    assert_eq!(output.text(), "end", "{}", output.describe());
 }
 
 fn session_keyring_is_new_unless_refused(sandbox: &mut Sandbox) {

@@ -45,6 +45,7 @@ fn start(hook: &Hook, state: &str, said: &std::fs::File) -> Result<Child> {
     let env = hook.env.iter().filter_map(|entry| entry.split_once('='));
     command.env_clear().envs(env).process_group(0).stdin(input).stdout(Stdio::null()).stderr(said);
     process::die_with_us(&mut command);
+    process::start_with_default_signals(&mut command);
     command.spawn().map_err(|e| call(&format!("execve({:?})", hook.path), &e))
 }
 

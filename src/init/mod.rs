@@ -114,7 +114,7 @@ impl Init<'_> {
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Hook(hook) => hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid())),
             Step::PivotRoot => self.enter_root(mount::pivot_to_working_directory),
-            Step::MoveRoot => self.enter_root(mount::move_to_root),
+            Step::MoveRoot => self.enter_root(mounts::leave_and_move_root),
             Step::Chroot => self.enter_root(mount::chroot_here),
             Step::RootReadonly => self.root_readonly(),
             Step::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),

@@ -4,8 +4,8 @@ use super::Init;
 use super::root::{Found, Make, Root};
 use crate::error::{Error, Result};
 use crate::plan::step::{Attr, HandleId, Inside, Links, MountCall, MountPoint, Source, Tree, show};
-use crate::sys::fs;
 use crate::sys::mount::{self, Filesystem, MountAttr};
+use crate::sys::{fs, process};
 use nix::libc;
 use rustix::fs::{FileType, OFlags};
 use std::ffi::{CStr, CString};
@@ -13,6 +13,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// fsconfig(2) takes values up to this length (fs/fsopen.c); longer ones go through mount(2).
 const LONGEST_VALUE: usize = 255;
+
+/// Of mountinfo so much is read.
+const LONGEST_TABLE: usize = 16 << 20;
 
 /// MOUNT_ATTR_RDONLY | NOSUID | NODEV | NOEXEC, linux/mount.h.
 const LOCKED_DOWN: u64 = 0x1 | 0x2 | 0x4 | 0x8;
@@ -230,6 +233,30 @@ impl Init<'_> {
         let file = fs::open_same_mount(proc, &inside, OFlags::WRONLY)?;
         fs::write_once(file, value.as_bytes(), &inside)
     }
+}
+
+/// `--no-pivot`, from the root as the working directory. The host's mounts stay in the namespace below the new root;
+/// while a procfs or sysfs without masks is among them, the kernel lets whoever makes a user namespace inside mount
+/// another one without masks (mount_too_revealing, fs/namespace.c): so these are taken off or covered first.
+pub(super) fn leave_and_move_root() -> Result<()> {
+    let root = process::getcwd()?;
+    let table = fs::open_host(c"/proc/self/mountinfo", OFlags::RDONLY)?;
+    let table = fs::read_bounded(table, LONGEST_TABLE, c"/proc/self/mountinfo")?;
+    let table = String::from_utf8_lossy(&table);
+    for point in table.lines().rev().filter_map(|line| revealing(line, root.to_bytes())) {
+        mount::take_off_or_cover(&point)?;
+    }
+    mount::move_to_root()
+}
+
+/// The mount point of a line of mountinfo if a procfs or sysfs of the host stands there.
+fn revealing(line: &str, root: &[u8]) -> Option<CString> {
+    let (front, back) = line.split_once(" - ")?;
+    let fstype = back.split(' ').next()?;
+    let point = front.split(' ').nth(4)?.replace("\\040", " ").replace("\\134", "\\");
+    let inside =
+        point.as_bytes().strip_prefix(root).is_some_and(|rest| [None, Some(&b'/')].contains(&rest.first()));
+    if ["proc", "sysfs"].contains(&fstype) && !inside { CString::new(point).ok() } else { None }
 }
 
 /// A new file system.

@@ -210,6 +210,19 @@ pub(crate) fn pivot_to_working_directory() -> Result<()> {
     rustix::process::chdir(c"/").map_err(failed("chdir", c"/"))
 }
 
+/// umount2(2) with MNT_DETACH; where the mount is locked (it came from a more privileged namespace), an empty tmpfs is
+/// mounted over it.
+pub(crate) fn take_off_or_cover(point: &CStr) -> Result<()> {
+    match rustix::mount::unmount(point, UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::PERM) => {
+            mount(Some(c"tmpfs"), point, Some(c"tmpfs"), libc::MS_RDONLY, None)
+        }
+        // It went with one above it.
+        Err(Errno::NOENT) => Ok(()),
+        other => other.map_err(failed("umount2", point)),
+    }
+}
+
 /// `--no-pivot`: the working directory's mount is moved to `/`, then chroot(2).
 pub(crate) fn move_to_root() -> Result<()> {
     mount(Some(c"."), c"/", None, libc::MS_MOVE, None)?;
