@@ -31,18 +31,24 @@ fn send(saved: &Saved, facts: &Facts, signal: i32, all: bool) -> Result<()> {
             .hint("wait for create to end, or kill it and then delete --force the container"));
     }
     let cgroup = saved.cgroup.as_ref().filter(|_| all);
-    // By the cgroup every process gets the signal once, the container process too; only SIGKILL can come twice.
     let process = facts.process.as_ref().filter(|_| facts.status != Status::Stopped);
-    let reached = match process {
+    // By the cgroup every process gets the signal once; only SIGKILL can come twice.
+    let mut reached = match process {
         Some(process) if cgroup.is_none() || signal == SIGKILL => process.signal(signal)?,
-        Some(_) => true,
-        None => false,
+        _ => false,
     };
     match cgroup {
         Some(cgroup) if signal == SIGKILL => cgroup.kill()?,
-        Some(cgroup) => cgroup.signal_all(|pid| reach(pid, signal))?,
+        Some(cgroup) => cgroup.signal_all(|pid| {
+            reached |= process.is_some_and(|process| process.pid() == pid);
+            reach(pid, signal)
+        })?,
         None if !reached && !all => return Err(Error::new("container not running")),
         None => {}
+    }
+    // Without control groups, or rootless, the process may be in none of those that are recorded.
+    if let Some(process) = process.filter(|_| !reached) {
+        process.signal(signal)?;
     }
     if signal == SIGKILL { thaw(saved) } else { Ok(()) }
 }
@@ -81,6 +87,17 @@ mod tests {
             kill(&settings, &format!("a{signal}"), signal, all).unwrap();
             assert_eq!(child.wait().unwrap().signal(), Some(signal));
         }
+    }
+
+    #[test]
+    fn all_reaches_a_process_that_is_in_no_cgroup() {
+        let temp = tempfile::tempdir().unwrap();
+        let settings = settings(temp.path());
+        let (mut claim, mut child) = birth(&settings, "a");
+        claim.update(|saved| (saved.ready, saved.cgroup) = (true, Some(Default::default()))).unwrap();
+        drop(claim.keep());
+        kill(&settings, "a", 15, true).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(15));
     }
 
     #[test]
