@@ -23,6 +23,8 @@ cases! {
     status_while_running_in_the_foreground;
     deleted_from_elsewhere_while_in_the_foreground;
     closed_standard_descriptors;
+    a_caller_that_ignores_sigchld;
+    an_orphan_killed_by_a_real_time_signal;
 }
 
 fn exit_status_is_passed_on(sandbox: &mut Sandbox) {
@@ -181,4 +183,16 @@ fn closed_standard_descriptors(sandbox: &mut Sandbox) {
     let seen = fs::read_to_string(sandbox.rootfs("seen")).unwrap_or_default();
     let foreign = seen.lines().find(|line| !["/dev/null", "/seen"].contains(line));
     assert_eq!(foreign, None, "{seen}");
+}
+
+/// An ignored SIGCHLD survives execve; the kernel would then reap the children of the runtime itself.
+fn a_caller_that_ignores_sigchld(sandbox: &mut Sandbox) {
+    sandbox.script("exit 3");
+    sandbox.begin("run", &[]).through(&["env", "--ignore-signal=CHLD"]).finish().code(3);
+}
+
+fn an_orphan_killed_by_a_real_time_signal(sandbox: &mut Sandbox) {
+    sandbox.without_namespace("pid");
+    sandbox.script("(sh -c 'kill -40 $$' &); sleep 0.3; exit 5");
+    sandbox.run().code(5);
 }

@@ -23,6 +23,7 @@ cases! {
     environment_is_exactly_the_one_given;
     arguments_are_passed;
     only_three_descriptors;
+    no_signal_is_blocked_in_the_foreground;
     output_of_a_hook_does_not_hold_the_caller;
     a_slow_hook_within_its_time;
     time_over_kills_the_whole_group;
@@ -401,4 +402,16 @@ fn a_hundred_hooks(sandbox: &mut Sandbox) {
     sandbox.set("/hooks", json!({ "createRuntime": row }));
     sandbox.begin("run", &[]).limit(60).finish().ok();
     assert_eq!(fs::read_to_string(format!("{dir}/log")).unwrap().lines().count(), 100);
+}
+
+/// In the foreground the runtime itself takes its signals from a descriptor and has them blocked.
+fn no_signal_is_blocked_in_the_foreground(sandbox: &mut Sandbox) {
+    let dir = shared(sandbox);
+    each(sandbox, |kind| format!("grep SigBlk /proc/self/status > {dir}/{kind}"));
+    sandbox.script("true");
+    sandbox.run().ok();
+    for kind in KINDS {
+        let seen = fs::read_to_string(format!("{dir}/{kind}")).unwrap();
+        assert_eq!(seen.split_whitespace().last(), Some("0000000000000000"), "{kind}");
+    }
 }

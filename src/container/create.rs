@@ -39,11 +39,12 @@ pub(crate) fn plan(settings: &Settings, options: &CreateOptions) -> Result<Plan>
 }
 
 /// The caller's open descriptors from 3 on are none of ours, and go no further than `--preserve-fds` says. Call it
-/// before anything is opened.
+/// before anything is opened. Nor does it count that the caller ignores SIGCHLD: whoever does so cannot wait for children.
 ///
 /// # Returns
 /// How many are open without a gap: as many can be preserved.
 pub(crate) fn mark_inherited() -> Result<u32> {
+    process::default_child_signal()?;
     process::cloexec_from(3)?;
     Ok((3..).take_while(|&fd| process::is_open(fd)).count() as u32)
 }

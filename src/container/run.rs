@@ -10,7 +10,6 @@ use crate::sys::{pidfd, process};
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use std::os::fd::AsFd;
 
 /// Signals that are the runtime's own affair: of its children, its terminal, its faults.
@@ -104,17 +103,10 @@ fn attend_signals(newborn: &Newborn) -> Result<u8> {
 /// Reaps every child that has ended; the status of the container's process if it is among them.
 fn reap(init: i32) -> Result<Option<u8>> {
     let mut found = None;
-    loop {
-        let status = match nix::sys::wait::waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => return Ok(found),
-            Ok(status) => status,
-            Err(nix::Error::EINTR) => continue,
-            Err(errno) => return Err(Error::call("waitpid", errno as i32)),
-        };
-        match status {
-            WaitStatus::Exited(pid, code) if pid.as_raw() == init => found = Some(code as u8),
-            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() == init => found = Some(128 + signal as u8),
-            _ => {}
+    while let Some((pid, exit)) = pidfd::reap_any()? {
+        if pid == init {
+            found = Some(exit.status() as u8);
         }
     }
+    Ok(found)
 }

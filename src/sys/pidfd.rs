@@ -84,6 +84,24 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit> {
     }
 }
 
+/// waitpid(2): reaps a child of ours that has ended, without waiting; its pid and how it ended. None: there is none.
+/// Not by nix, which takes a death by a real-time signal for an error.
+pub(crate) fn reap_any() -> Result<Option<(i32, Exit)>> {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let exit = status.exit_status().map(Exit::Code);
+                let exit = exit.or_else(|| status.terminating_signal().map(Exit::Signal));
+                let exit = exit.ok_or_else(|| Error::new("waitpid: neither exited nor killed"))?;
+                return Ok(Some((pid.as_raw_nonzero().get(), exit)));
+            }
+            Ok(None) | Err(Errno::CHILD) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::call("waitpid", errno.raw_os_error())),
+        }
+    }
+}
+
 /// When the process with this pid was started: clock ticks since boot, field 22 of `/proc/PID/stat` (proc(5)).
 /// None: there is no such process.
 pub(crate) fn start_time(pid: i32) -> Result<Option<u64>> {

@@ -238,6 +238,25 @@ pub(crate) fn default_signals() {
     debug_assert!(pipe.is_ok() && mask.is_ok(), "both calls fail for invalid arguments only");
 }
 
+/// SIGCHLD as the kernel has it, whatever the caller made of it: ignored, the kernel would reap our children itself.
+pub(crate) fn default_child_signal() -> Result<()> {
+    // SAFETY: the default action installs no handler.
+    let set =
+        unsafe { nix::sys::signal::signal(nix::sys::signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) };
+    set.map(drop).map_err(failed("signal(SIGCHLD)"))
+}
+
+/// A command has no signal blocked, also when this process has (in the foreground it takes them from a descriptor).
+pub(crate) fn start_with_default_signals(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let arrange = || {
+        default_signals();
+        Ok(())
+    };
+    // SAFETY: between fork and execve the closure makes system calls only.
+    unsafe { command.pre_exec(arrange) };
+}
+
 /// setsid(2).
 pub(crate) fn setsid() -> Result<()> {
     nix::unistd::setsid().map(drop).map_err(failed("setsid"))
