@@ -60,7 +60,7 @@ lint: ## rustfmt and clippy, warnings denied
 bench: ## compare with runc, crun, youki and the kernel's floor (root)
 	@scripts/need $(NEED_BENCH)
 	@$(STATIC)
-	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --bench peers
+	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --profile dev --bench peers
 
 clean: ## remove what was built
 	$(CARGO) clean
