@@ -174,9 +174,9 @@ fn cwd_is_entered(sandbox: &mut Sandbox) {
 }
 
 fn cwd_is_created_when_missing(sandbox: &mut Sandbox) {
-    sandbox.set("/process/cwd", json!("/work/deep/er"));
-    assert_eq!(sandbox.prove("pwd"), "/work/deep/er");
-    assert!(sandbox.rootfs("work/deep/er").is_dir());
+    sandbox.set("/process/cwd", json!("/srv/deep/er"));
+    assert_eq!(sandbox.prove("pwd"), "/srv/deep/er");
+    assert!(sandbox.rootfs("srv/deep/er").is_dir());
 }
 
 fn cwd_is_created_on_a_read_only_root(sandbox: &mut Sandbox) {
