@@ -54,6 +54,11 @@ const PROPAGATION: [(&str, u64); 8] = [
     ("runbindable", libc::MS_UNBINDABLE | libc::MS_REC),
 ];
 
+/// The name of these flags.
+pub(crate) fn propagation_name(flags: u64) -> &'static str {
+    PROPAGATION.iter().find(|row| row.1 == flags).map_or("?", |row| row.0)
+}
+
 fn propagation(spec: &Spec) -> Result<Option<u64>> {
     let linux = spec.linux().as_ref();
     let Some(name) = linux.and_then(|l| l.rootfs_propagation().as_ref()).filter(|name| !name.is_empty())

@@ -1,5 +1,6 @@
 //! The plan as text: what `onggi plan` prints, what golden tests compare. One line per act, the field behind it.
 
+use super::rootfs::propagation_name;
 use super::step::{
     Attr, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountCall, MountPoint, NAMESPACES, Source, Step, Tree,
     show,
@@ -105,11 +106,39 @@ fn ranges(maps: &[IdMap]) -> String {
     lines.collect::<Vec<_>>().join(", ")
 }
 
+/// `MOUNT_ATTR_…` bits as mount options; MOUNT_ATTR__ATIME has several for one mode, and is `atime` where it is cleared.
+fn words(bits: u64) -> String {
+    const ATTRS: [(u64, &str); 9] = [
+        (0x1, "ro"),
+        (0x2, "nosuid"),
+        (0x4, "nodev"),
+        (0x8, "noexec"),
+        (0x70, "atime"),
+        (0x10, "noatime"),
+        (0x20, "strictatime"),
+        (0x80, "nodiratime"),
+        (0x20_0000, "nosymfollow"),
+    ];
+    let mut left = bits;
+    let mut words: Vec<String> = Vec::new();
+    for (bit, word) in ATTRS {
+        if left & bit == bit {
+            left &= !bit;
+            words.push(word.to_owned());
+        }
+    }
+    if left != 0 {
+        words.push(format!("{left:#x}"));
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join(",") }
+}
+
 fn attrs(attr: Attr, deep: Attr) -> String {
     let one = |name: &str, Attr { set, clear }: Attr| match (set, clear) {
         (0, 0) => String::new(),
-        (set, 0) => format!(" {name} set {set:#x}"),
-        (set, clear) => format!(" {name} set {set:#x} clear {clear:#x}"),
+        (set, 0) => format!(" {name} +{}", words(set)),
+        (0, clear) => format!(" {name} -{}", words(clear)),
+        (set, clear) => format!(" {name} -{} +{}", words(clear), words(set)),
     };
     one("attr", attr) + &one("rattr", deep)
 }
@@ -134,7 +163,7 @@ fn mount(f: &mut fmt::Formatter<'_>, source: &Source, point: MountPoint) -> fmt:
         Source::Tree(id) => write!(f, "{id}")?,
         Source::New { fstype, source, options, attr, copy_up } => {
             let options: Vec<String> = options.iter().map(option).collect();
-            write!(f, "{} {source:?} [{}] attr {attr:#x}", show(fstype), options.join(" "))?;
+            write!(f, "{} {source:?} [{}] attr {}", show(fstype), options.join(" "), words(*attr))?;
             if *copy_up {
                 f.write_str(" after copying up")?;
             }
@@ -156,21 +185,21 @@ impl fmt::Display for Step {
             Step::LoopbackUp => f.write_str("loopback up"),
             Step::Hostname(name) => write!(f, "sethostname {name:?}"),
             Step::Domainname(name) => write!(f, "setdomainname {name:?}"),
-            Step::IsolateMounts(bits) => write!(f, "propagation of all mounts {bits:#x}"),
+            Step::IsolateMounts(bits) => write!(f, "propagation of all mounts {}", propagation_name(*bits)),
             Step::OpenTree(id) => write!(f, "open {id}"),
             Step::AttachRoot { tree, at, propagation } => {
-                write!(f, "attach root {tree} at {at:?} propagation {propagation:#x}")
+                write!(f, "attach root {tree} at {at:?} propagation {}", propagation_name(*propagation))
             }
             Step::OpenRoot(at) => write!(f, "open root {at:?}"),
             Step::Mount { at, source, point, links, attr, propagation } => {
                 write!(f, "mount {at} ({links:?}): ")?;
                 mount(f, source, *point)?;
                 write!(f, "{}", attrs(*attr, Attr::default()))?;
-                propagation.iter().try_for_each(|bits| write!(f, " propagation {bits:#x}"))
+                propagation.iter().try_for_each(|bits| write!(f, " propagation {}", propagation_name(*bits)))
             }
             Step::SetAttr { at, attr, deep, propagation } => {
                 write!(f, "set {at}{}", attrs(*attr, *deep))?;
-                propagation.iter().try_for_each(|bits| write!(f, " propagation {bits:#x}"))
+                propagation.iter().try_for_each(|bits| write!(f, " propagation {}", propagation_name(*bits)))
             }
             Step::Remount { at, flags, data } => write!(f, "remount {at} flags {flags:#x} {data:?}"),
             Step::CopySymlink { source, at } => write!(f, "copy symlink {source:?} to {at}"),
@@ -187,7 +216,7 @@ impl fmt::Display for Step {
             Step::PivotRoot => f.write_str("pivot_root"),
             Step::MoveRoot => f.write_str("move root, chroot"),
             Step::Chroot => f.write_str("chroot"),
-            Step::RootPropagation(bits) => write!(f, "propagation of / {bits:#x}"),
+            Step::RootPropagation(bits) => write!(f, "propagation of / {}", propagation_name(*bits)),
             Step::RootReadonly => f.write_str("root read-only"),
             Step::Rlimit(resource, soft, hard) => write!(f, "setrlimit {resource} soft {soft} hard {hard}"),
             Step::Personality(persona) => write!(f, "personality {persona:#x}"),
