@@ -32,6 +32,7 @@ cases! {
     user_and_group_are_set;
     user_need_not_be_in_passwd;
     files_belong_to_the_user;
+    standard_input_keeps_its_group;
     additional_gids_are_set;
     supplementary_groups_of_the_caller_are_dropped: Need::Program("setpriv");
     umask_is_set;
@@ -224,6 +225,19 @@ fn files_belong_to_the_user(sandbox: &mut Sandbox) {
         (std::os::unix::fs::MetadataExt::uid(&file), std::os::unix::fs::MetadataExt::gid(&file)),
         (1000, 1001)
     );
+}
+
+/// The user inside may open it again; who may read it on the host by its group stays as it was.
+fn standard_input_keeps_its_group(sandbox: &mut Sandbox) {
+    sandbox.set("/process/user", json!({ "uid": 1000, "gid": 1001 }));
+    sandbox.script("cat /proc/self/fd/0");
+    let input = sandbox.file("input", "given\n");
+    chown(&input, Some(0), Some(4)).unwrap();
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o640)).unwrap();
+    let output = sandbox.begin("run", &[]).stdin(std::path::Path::new(&input)).finish().ok();
+    assert_eq!(output.text(), "given");
+    let file = fs::metadata(&input).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::gid(&file), 4);
 }
 
 fn additional_gids_are_set(sandbox: &mut Sandbox) {

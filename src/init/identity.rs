@@ -31,7 +31,7 @@ impl Init<'_> {
 
     pub(super) fn user(&self, uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
         for fd in [0, 1, 2] {
-            own_stdio(fd, uid, gid)?;
+            own_stdio(fd, uid)?;
         }
         process::set_ids(uid, gid, groups)
     }
@@ -119,23 +119,24 @@ fn enter(path: &CStr) -> Result<()> {
 
 /// A pipe or file that was handed to us belongs to the container's user from now on, so that it can reopen it
 /// through /proc/self/fd; the null device stays as it is.
-fn own_stdio(fd: i32, uid: u32, gid: u32) -> Result<()> {
+fn own_stdio(fd: i32, uid: u32) -> Result<()> {
     let Some(fd) = process::stdio(fd) else { return Ok(()) };
     let stat = fs::fstat(fd)?;
     let null = fs::kind(&stat) == FileType::CharacterDevice && fs::device(&stat) == (1, 3);
     if stat.st_uid == uid || null {
         return Ok(());
     }
-    match chown_fd(fd, uid, gid) {
+    match chown_fd(fd, uid) {
         // Read-only file systems, ids that are not mapped: the container has to live with it.
         Err(e) if [libc::EPERM, libc::EINVAL, libc::EROFS].contains(&e.errno()) => Ok(()),
         other => other,
     }
 }
 
-fn chown_fd(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<()> {
-    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-    rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(|e| Error::call("fchown(stdio)", e.raw_os_error()))
+/// The group stays: it is a terminal's `tty`, or what the owner of a file lets others read it by.
+fn chown_fd(fd: BorrowedFd<'_>, uid: u32) -> Result<()> {
+    rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None)
+        .map_err(|e| Error::call("fchown(stdio)", e.raw_os_error()))
 }
 
 /// Is it a regular file that this process may execute, reached through no magic link?
