@@ -27,6 +27,7 @@ cases! {
     joined_user_namespace: Need::UserNamespaces;
     maps_with_a_joined_namespace_change_nothing: Need::UserNamespaces;
     rootless_single_mapping: Need::UserNamespaces, Need::Program("setpriv");
+    rootless_oom_score_adj: Need::UserNamespaces, Need::Program("setpriv");
     rootless_lifecycle: Need::UserNamespaces, Need::Program("setpriv");
     rootless_with_newuidmap: Need::UserNamespaces, Need::Program("newuidmap");
     rootless_beyond_subuid_is_an_error: Need::UserNamespaces, Need::Program("newuidmap");
@@ -253,6 +254,14 @@ fn rootless_single_mapping(sandbox: &mut Sandbox) {
     assert_eq!(rows(lines[2]), [[0, USER, 1]]);
     assert_eq!(lines[3..], ["deny", "onggi", "1"]);
     assert_eq!(fs::metadata(sandbox.rootfs("mine")).unwrap().uid(), USER);
+    sandbox.clean(&output);
+}
+
+fn rootless_oom_score_adj(sandbox: &mut Sandbox) {
+    unprivileged(sandbox);
+    sandbox.set("/process/oomScoreAdj", json!(345));
+    let output = run_as_user(sandbox, "cat /proc/self/oom_score_adj").ok();
+    assert_eq!(output.text(), "345");
     sandbox.clean(&output);
 }
 

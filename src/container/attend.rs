@@ -35,6 +35,9 @@ pub(super) fn until_created(
                 for &(resource, hard) in &plan.hard_limits {
                     process::raise_hard_limit(newborn.pid, resource, hard)?;
                 }
+                if !plan.birth.undumpable {
+                    adjust_oom_score(plan, newborn.pid)?;
+                }
             }
             Heard::At(Point::Mounted) => {
                 for hook in &plan.hooks {
@@ -67,6 +70,13 @@ pub(super) fn until_gone(link: &Link) -> Result<()> {
             }
         }
     }
+}
+
+/// process.oomScoreAdj: lowering it is for the runtime to do, as long as the process waits; without privileges only
+/// while the process is still dumpable, since afterwards the file is root's.
+pub(super) fn adjust_oom_score(plan: &Plan, pid: i32) -> Result<()> {
+    let Some(adjustment) = plan.oom_score_adj else { return Ok(()) };
+    maps::put(pid, "oom_score_adj", &adjustment.to_string()).map_err(|e| e.at("process.oomScoreAdj"))
 }
 
 /// Why init is gone without a word.

@@ -7,7 +7,7 @@ use super::attend;
 use super::id::ContainerId;
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
-use super::{CgroupManager, CreateOptions, Settings, gate, handles, maps, probe};
+use super::{CgroupManager, CreateOptions, Settings, gate, handles, probe};
 use crate::cgroup::Survey;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
@@ -169,7 +169,9 @@ impl Creation {
             run_poststop(settings, claim.saved())?;
             return Err(error);
         }
-        adjust_oom_score(&plan, newborn.pid)?;
+        if plan.birth.undumpable {
+            attend::adjust_oom_score(&plan, newborn.pid)?;
+        }
         if let Some(socket) = pidfd_socket {
             let pidfd = newborn.pidfd.as_fd();
             socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
@@ -183,12 +185,6 @@ impl Creation {
         cgroup.keep();
         Ok(Created { locked: claim.keep(), newborn: child.keep(), link, told: nonstop })
     }
-}
-
-/// process.oomScoreAdj: lowering it is for the runtime to do, as long as the process waits.
-fn adjust_oom_score(plan: &Plan, pid: i32) -> Result<()> {
-    let Some(adjustment) = plan.oom_score_adj else { return Ok(()) };
-    maps::put(pid, "oom_score_adj", &adjustment.to_string()).map_err(|e| e.at("process.oomScoreAdj"))
 }
 
 /// runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.

@@ -113,7 +113,11 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     plan.birth.time = time_offsets(spec, namespaces);
     plan.maps = maps(spec, host, namespaces)?;
     let setgroups = may_set_groups(plan, host, namespaces);
-    if plan.maps.is_some() || plan.cgroup.attaches_after_birth() || !plan.hard_limits.is_empty() {
+    if plan.maps.is_some()
+        || plan.cgroup.attaches_after_birth()
+        || !plan.hard_limits.is_empty()
+        || plan.oom_score_adj.is_some() && !plan.birth.undumpable
+    {
         plan.push("linux", Step::Meet(Point::Born));
     }
     if namespaces.own(Namespace::User) {
