@@ -50,6 +50,7 @@ cases! {
     src_nofollow_binds_the_link_itself: Need::Kernel(5, 12, "binding a symbolic link");
     copy_symlink_copies_the_link;
     missing_bind_source_is_an_error;
+    the_root_itself_is_not_mounted_over;
     unknown_file_system_is_an_error;
     file_on_a_directory_is_an_error;
     mount_failure_names_the_entry_and_leaves_nothing;
@@ -504,6 +505,14 @@ fn copy_symlink_copies_the_link(sandbox: &mut Sandbox) {
         .prove("readlink /mnt/copy; cat /mnt/copy; grep -c ' /mnt/copy ' /proc/self/mountinfo || true");
     assert_eq!(seen, "/etc/inside\ninside\n0");
     assert_eq!(fs::read_link(sandbox.rootfs("mnt/copy")).unwrap(), Path::new("/etc/inside"));
+}
+
+fn the_root_itself_is_not_mounted_over(sandbox: &mut Sandbox) {
+    for destination in ["/", "/..", "/x/.."] {
+        sandbox.mount(destination, "tmpfs", "tmpfs", &[]);
+        sandbox.refused(&["mounts[", "the root itself cannot be mounted over"]);
+        sandbox.config["mounts"].as_array_mut().unwrap().pop();
+    }
 }
 
 fn missing_bind_source_is_an_error(sandbox: &mut Sandbox) {

@@ -47,8 +47,7 @@ struct Site<'p> {
 }
 
 impl<'p> Cgroup<'p> {
-    /// What exists now.
-    #[cfg(test)]
+    /// What exists now, which of it we made.
     pub(crate) fn record(&self) -> &Record {
         &self.record
     }

@@ -264,9 +264,7 @@ impl Record {
         if self.0.iter().all(quickly) {
             return Ok(());
         }
-        if self.0.iter().all(|entry| entry.made > 0) {
-            self.kill()?;
-        }
+        Record(self.0.iter().filter(|entry| entry.made > 0).cloned().collect()).kill()?;
         self.remove()
     }
 }

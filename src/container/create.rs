@@ -3,11 +3,11 @@
 //! Whatever fails undoes what was done before it: each act of the runtime before `created` is held by a value that
 //! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
 
-use super::attend;
 use super::id::ContainerId;
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, probe};
+use super::{attend, delete};
 use crate::cgroup::Survey;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
@@ -26,8 +26,10 @@ use std::path::{Path, PathBuf};
 pub(crate) fn create(settings: &Settings, id: &str, options: &CreateOptions) -> Result<()> {
     let act = || {
         let created = Creation::prepare(settings, id, options, true)?.carry_out(settings, options)?;
-        created.link.go()?;
-        Ok(())
+        match created.link.go() {
+            Ok(()) => Ok(()),
+            Err(error) => created.undo(settings, options).and(Err(error)),
+        }
     };
     act().map_err(|e: Error| e.during(format!("create {id}")))
 }
@@ -67,6 +69,18 @@ pub(super) struct Created {
     pub(super) link: Link,
     /// It has its word already, and does not wait.
     pub(super) told: bool,
+}
+
+impl Created {
+    /// Takes it all back: it was created, but cannot go on.
+    pub(super) fn undo(self, settings: &Settings, options: &CreateOptions) -> Result<()> {
+        end(&self.newborn.pidfd);
+        if let Some(path) = &options.pid_file {
+            // It was ours; if it cannot be removed, the error that brought us here is the one to report.
+            let _ = std::fs::remove_file(path);
+        }
+        delete::finish(settings, self.locked)
+    }
 }
 
 impl Creation {
@@ -158,6 +172,7 @@ impl Creation {
         let start_time = pidfd::start_time(newborn.pid)?;
         claim.update(|saved| {
             (saved.pid, saved.start_time, saved.ready) = (Some(newborn.pid), start_time, nonstop);
+            saved.cgroup = Some(cgroup.record().clone());
         })?;
         cgroup.load_filter()?;
         if nonstop {

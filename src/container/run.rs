@@ -41,16 +41,13 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             // What arrives from now on waits until the container can have it.
             signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
         }
-        let Created { locked, newborn, link, told } = creation.carry_out(settings, options)?;
-        let go = if told { Ok(()) } else { link.go() };
-        let gone = go.and_then(|()| attend::until_gone(&link));
-        if let Err(error) = gone.and_then(|()| run_poststart(locked.saved()?)) {
-            let _ = pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), libc::SIGKILL);
-            let _ = pidfd::reap(newborn.pidfd.as_fd());
-            remove_pid_file(options);
-            delete::finish(settings, locked)?;
-            return Err(error);
+        let created = creation.carry_out(settings, options)?;
+        let go = if created.told { Ok(()) } else { created.link.go() };
+        let gone = go.and_then(|()| attend::until_gone(&created.link));
+        if let Err(error) = gone.and_then(|()| run_poststart(created.locked.saved()?)) {
+            return created.undo(settings, options).and(Err(error));
         }
+        let Created { locked, newborn, .. } = created;
         // Others may act on the container while it runs.
         drop(locked);
         if run.detach {
@@ -63,13 +60,6 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
         Ok(status)
     };
     act().map_err(|e: Error| e.during(format!("run {id}")))
-}
-
-fn remove_pid_file(options: &CreateOptions) {
-    if let Some(path) = &options.pid_file {
-        // It was ours; if it cannot be removed, the error that brought us here is the one to report.
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 /// What the runtime takes over in the foreground: everything that can be blocked, to forward or to reap.

@@ -39,9 +39,12 @@ pub(crate) fn seal() -> Result<()> {
     Err(process::execve_fd(view.as_fd(), &args, &env))
 }
 
-/// On a read-only mount, or a file that can never be written again.
+/// On the detached read-only view, or a file that can never be written again. The view is the root of its own mount,
+/// so that its path is `/`, which no other program's is. Any other read-only mount does not count: it can be made
+/// writable again, and with it what a container kept open.
 fn is_sealed(own: &OwnedFd) -> Result<bool> {
-    if fs::on_read_only_mount(own)? {
+    if fs::on_read_only_mount(own)? && fs::readlinkat(rustix::fs::CWD, c"/proc/self/exe")?.as_bytes() == b"/"
+    {
         return Ok(true);
     }
     Ok(fs::is_sealed_memory(c"/proc/self/exe"))
@@ -56,7 +59,10 @@ fn read_only_view() -> Result<OwnedFd> {
 fn sealed_copy() -> Result<OwnedFd> {
     let failed = |call: &'static str| move |errno: rustix::io::Errno| Error::call(call, errno.raw_os_error());
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = rustix::fs::memfd_create("onggi", flags).map_err(failed("memfd_create"))?;
+    // Linux 6.3, where vm.memfd_noexec may ask for it; older ones know no such flag.
+    let copy = rustix::fs::memfd_create("onggi", flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create("onggi", flags))
+        .map_err(failed("memfd_create"))?;
     let own = fs::open_host(c"/proc/self/exe", OFlags::RDONLY)?;
     let mut total = 0;
     loop {

@@ -118,12 +118,12 @@ fn enter(path: &CStr) -> Result<()> {
 }
 
 /// A pipe or file that was handed to us belongs to the container's user from now on, so that it can reopen it
-/// through /proc/self/fd; the null device stays as it is.
+/// through /proc/self/fd, and so does a terminal; other devices are the host's and stay as they are.
 fn own_stdio(fd: i32, uid: u32) -> Result<()> {
     let Some(fd) = process::stdio(fd) else { return Ok(()) };
     let stat = fs::fstat(fd)?;
-    let null = fs::kind(&stat) == FileType::CharacterDevice && fs::device(&stat) == (1, 3);
-    if stat.st_uid == uid || null {
+    let device = [FileType::CharacterDevice, FileType::BlockDevice].contains(&fs::kind(&stat));
+    if stat.st_uid == uid || device && !nix::unistd::isatty(fd).unwrap_or(false) {
         return Ok(());
     }
     match chown_fd(fd, uid) {

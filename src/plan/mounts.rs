@@ -70,6 +70,9 @@ impl Entry<'_> {
         request: &Request<'_>,
         namespaces: &Namespaces,
     ) -> Result<()> {
+        if self.at.bytes() == b"." && !self.options.remount {
+            return Err(Error::new("the root itself cannot be mounted over").hint("root.path names the root"));
+        }
         self.refuse_over_proc()?;
         let fstype = self.fstype();
         if self.options.remount {

@@ -223,7 +223,8 @@ pub(crate) struct Inside(pub(crate) CString);
 
 impl fmt::Display for Inside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{}", self.0.to_str().unwrap_or("?").trim_start_matches('.'))
+        let path = self.0.to_string_lossy();
+        if path == "." { f.write_str("/") } else { write!(f, "/{path}") }
     }
 }
 

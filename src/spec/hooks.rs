@@ -58,9 +58,7 @@ fn env(spec: &Spec, out: &mut Vec<String>) {
     let visited = each(spec, |name, i, hook| {
         for (j, entry) in list(hook.env()).iter().enumerate() {
             if entry.find('=').is_none_or(|at| at == 0) {
-                out.push(format!(
-                    "hooks.{name}[{i}].env[{j}]: not of the form NAME=value, passed on as it is"
-                ));
+                out.push(format!("hooks.{name}[{i}].env[{j}]: not of the form NAME=value, left out"));
             }
         }
         Ok(())

@@ -612,7 +612,7 @@ fn oddities_are_warnings() {
         ),
         (
             &[("/hooks", json!({"poststop": [{"path": "/a", "env": ["A"]}]}))],
-            "hooks.poststop[0].env[0]: not of the form NAME=value, passed on as it is",
+            "hooks.poststop[0].env[0]: not of the form NAME=value, left out",
         ),
         (&[("/vm", json!({"kernel": {"path": "/k"}}))], "vm: not for Linux containers, ignored"),
         (&[("/solaris", json!({}))], "solaris: not for Linux containers, ignored"),
