@@ -19,6 +19,7 @@ cases! {
     cve_2019_5736_process_is_the_runtime;
     cve_2019_5736_descriptor_kept_from_a_created_container;
     cve_2019_5736_descriptor_kept_in_a_user_namespace: Need::UserNamespaces;
+    cve_2019_5736_binary_on_a_read_only_mount;
     cve_2019_5736_descriptor_kept_from_a_script_interpreter;
     cve_2019_5736_rootless_script_interpreter: Need::UserNamespaces, Need::Program("setpriv");
 }
@@ -67,6 +68,27 @@ fn give_libraries(sandbox: &Sandbox) {
         fs::create_dir_all(inside.parent().unwrap()).unwrap();
         fs::copy(file, inside).unwrap();
     }
+}
+
+/// A read-only mount of the host can be made writable again: a binary on one is sealed like any other, and init shows
+/// the view, which is the root of a mount of its own.
+fn cve_2019_5736_binary_on_a_read_only_mount(sandbox: &mut Sandbox) {
+    let copy = Copy::make(sandbox, false);
+    let folder = Path::new(&copy.path).parent().unwrap().display().to_string();
+    let script = format!("mount --bind -o ro {folder} {folder} && exec \"$@\"");
+    sandbox.write_config();
+    let token = sandbox.token.clone();
+    let bundle = sandbox.path("bundle");
+    let create =
+        copy.call(sandbox, &["create", "--bundle", &bundle, "--pid-file", &sandbox.path("pid"), &token]);
+    create
+        .through(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .finish()
+        .ok();
+    let pid = fs::read_to_string(sandbox.path("pid")).unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{pid}/exe")).unwrap(), Path::new("/"));
+    copy.call(sandbox, &["delete", "--force", &token]).finish().ok();
+    copy.assert_untouched("the copy");
 }
 
 /// The container's process is the runtime itself: named directly it is refused; as the interpreter of a script it
