@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::harness::{Need, Sandbox};
 
 cases! {
-    own_mappings_shift_the_ids: Need::Kernel(5, 12, "an id-mapped mount");
-    mappings_without_the_option_are_enough: Need::Kernel(5, 12, "an id-mapped mount");
-    files_made_inside_are_shifted_back: Need::Kernel(5, 12, "an id-mapped mount");
-    idmap_takes_the_containers_mappings: Need::Kernel(5, 12, "an id-mapped mount"), Need::UserNamespaces;
-    own_mappings_in_a_user_namespace: Need::Kernel(5, 12, "an id-mapped mount"), Need::UserNamespaces;
+    own_mappings_shift_the_ids: Need::IdMappedMounts;
+    mappings_without_the_option_are_enough: Need::IdMappedMounts;
+    files_made_inside_are_shifted_back: Need::IdMappedMounts;
+    idmap_takes_the_containers_mappings: Need::IdMappedMounts, Need::UserNamespaces;
+    own_mappings_in_a_user_namespace: Need::IdMappedMounts, Need::UserNamespaces;
     ridmap_reaches_submounts: Need::Kernel(6, 3, "an id-mapped tmpfs");
     idmap_alone_does_not_reach_submounts: Need::Kernel(6, 3, "an id-mapped tmpfs");
     idmap_without_any_mapping_is_refused;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -40,6 +40,9 @@ cases! {
     delete_force_kills_a_running_container;
     delete_force_kills_a_created_container;
     delete_force_of_a_stopped_container;
+    delete_of_a_paused_container_names_force;
+    delete_force_of_a_paused_container;
+    many_containers_side_by_side;
     an_id_is_used_again_after_delete;
     an_id_in_use_is_refused;
     an_id_belongs_to_one_of_many_creators;
@@ -177,16 +180,59 @@ fn status_of_a_created_container_whose_init_died(sandbox: &mut Sandbox) {
     sandbox.delete();
 }
 
-fn status_paused_comes_from_the_freezer(sandbox: &mut Sandbox) {
-    sandbox.start_sleeper();
+/// The freezer of the container's cgroup: the file, and what freezes and thaws.
+fn freezer(sandbox: &Sandbox) -> (PathBuf, &'static str, &'static str) {
     let cgroup = sandbox.cgroup("freezer");
     let v2 = cgroup.join("cgroup.freeze");
-    let (file, freeze, thaw) =
-        if v2.exists() { (v2, "1", "0") } else { (cgroup.join("freezer.state"), "FROZEN", "THAWED") };
+    if v2.exists() { (v2, "1", "0") } else { (cgroup.join("freezer.state"), "FROZEN", "THAWED") }
+}
+
+fn status_paused_comes_from_the_freezer(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    let (file, freeze, thaw) = freezer(sandbox);
     fs::write(&file, freeze).unwrap();
     sandbox.wait_status("paused");
     fs::write(&file, thaw).unwrap();
     sandbox.wait_status("running");
+}
+
+fn delete_of_a_paused_container_names_force(sandbox: &mut Sandbox) {
+    let pid = sandbox.start_sleeper();
+    let (file, freeze, thaw) = freezer(sandbox);
+    fs::write(&file, freeze).unwrap();
+    sandbox.wait_status("paused");
+    sandbox.onggi(&["delete", &sandbox.token]).finish().error(&["not stopped: paused", "--force"]);
+    fs::write(&file, thaw).unwrap();
+    assert!(is_alive(pid));
+}
+
+/// On v1 a frozen process does not even die of SIGKILL.
+fn delete_force_of_a_paused_container(sandbox: &mut Sandbox) {
+    let pid = sandbox.start_sleeper();
+    let (file, freeze, _) = freezer(sandbox);
+    fs::write(&file, freeze).unwrap();
+    sandbox.wait_status("paused");
+    let output = sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    assert!(!is_alive(pid));
+    sandbox.clean(&output);
+}
+
+/// They share a parent cgroup, a state root and a bundle, and nothing else.
+fn many_containers_side_by_side(sandbox: &mut Sandbox) {
+    sandbox.unset("/hostname").script("cat /proc/1/cgroup /proc/1/comm; echo $$; exit 3");
+    let bundle = sandbox.path("bundle");
+    let all: Vec<_> = (0..16)
+        .map(|number| {
+            let id = format!("{}-{number}", sandbox.token);
+            sandbox.set("/linux/cgroupsPath", json!(format!("/{}/{number}", sandbox.token)));
+            let config = sandbox.file(&format!("{number}.json"), &sandbox.config.to_string());
+            sandbox.onggi(&["run", "--config", &config, "--bundle", &bundle, &id]).spawn()
+        })
+        .collect();
+    for call in all {
+        let output = call.finish().code(3);
+        assert!(output.text().ends_with("sh\n1") && output.stderr.is_empty(), "{}", output.describe());
+    }
 }
 
 fn config_changes_after_create_have_no_effect(sandbox: &mut Sandbox) {

@@ -22,6 +22,8 @@ pub(crate) enum Need {
     File(&'static str),
     /// A kernel at least this new, for what.
     Kernel(u32, u32, &'static str),
+    /// Id-mapped mounts, of the file system that temporary folders are on too.
+    IdMappedMounts,
     /// User namespaces may be made.
     UserNamespaces,
 }
@@ -35,6 +37,10 @@ impl Need {
         lacking(self, layout).is_none()
     }
 }
+
+/// TMPFS_MAGIC and OVERLAYFS_SUPER_MAGIC, linux/magic.h.
+const TMPFS: i64 = 0x0102_1994;
+const OVERLAYFS: i64 = 0x794c_7630;
 
 /// What any test needs; the reason why none can run.
 pub(crate) fn machine() -> Option<String> {
@@ -85,6 +91,15 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
         Need::Kernel(major, minor, what) => {
             let why = format!("{what} needs Linux {major}.{minor}");
             unless(kernel() >= (major, minor), why)
+        }
+        Need::IdMappedMounts => {
+            let kind = rustix::fs::statfs(std::env::temp_dir()).map_or(0, |stat| stat.f_type);
+            let (needed, what) = match kind {
+                TMPFS => ((6, 3), "an id-mapped tmpfs"),
+                OVERLAYFS => ((5, 19), "an id-mapped overlay"),
+                _ => ((5, 12), "an id-mapped mount"),
+            };
+            unless(kernel() >= needed, format!("{what} needs Linux {}.{}", needed.0, needed.1))
         }
         Need::UserNamespaces => {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();

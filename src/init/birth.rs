@@ -56,11 +56,15 @@ fn by_trampoline(
     cgroup: Option<BorrowedFd<'_>>,
     shared: &Shared,
 ) -> Result<Option<Newborn>> {
+    // From within a joined cgroup namespace the way into the container's cgroup may be barred (cgroup2 mounted with
+    // nsdelegate, as systemd does: ENOENT). The trampoline then is born there, and the newborn stays.
+    let joins_cgroup = birth.joins.iter().any(|(_, _, kind)| *kind == Namespace::Cgroup);
+    let (first, second) = if joins_cgroup { (cgroup, None) } else { (None, cgroup) };
     // CLONE_FILES: the newborn's pidfd lands in the runtime's own table of descriptors.
     let flags = libc::CLONE_FILES;
     let (trampoline, pidfd) =
-        match namespace::clone3(&Clone { flags, cgroup: None, exit_signal: libc::SIGCHLD })? {
-            Side::Child => match jump(birth, handles, cgroup, shared) {
+        match namespace::clone3(&Clone { flags, cgroup: first, exit_signal: libc::SIGCHLD })? {
+            Side::Child => match jump(birth, handles, second, shared) {
                 Ok(true) => return Ok(None),
                 Ok(false) => process::exit_now(0),
                 Err((place, error)) => {
