@@ -35,9 +35,9 @@ fn two_processes_and_no_more(sandbox: &mut Sandbox) {
     assert_eq!(pids(&lines).len(), 2, "the runtime and the container's process:\n{}", shown(&lines));
 }
 
-/// How many are promised on cgroup v2; to be lowered when they become fewer, raised only with a reason. Measured 450;
-/// what there is to hide differs a little from kernel to kernel.
-const MOST: usize = 470;
+/// How many are promised on cgroup v2; to be lowered when they become fewer, raised only with a reason. Measured 455
+/// with musl, 472 with static glibc; what there is to hide differs a little from kernel to kernel.
+const MOST: usize = 490;
 
 /// What each v1 hierarchy may add: its cgroup, its limits, its place in the container's cgroup mount.
 const EACH_HIERARCHY: usize = 50;
