@@ -2,6 +2,7 @@
 //! beneath it, within the same mount, and through no symbolic link; the path it carries is for people.
 
 use crate::error::{Error, Result};
+use crate::sys::fs::CGROUP2_MAGIC;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
@@ -10,8 +11,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// CGROUP_SUPER_MAGIC, linux/magic.h.
 const V1_MAGIC: i64 = 0x0027_e0eb;
-/// CGROUP2_SUPER_MAGIC, linux/magic.h.
-const V2_MAGIC: i64 = 0x6367_7270;
 
 /// openat2(2) says EAGAIN when something was renamed or mounted meanwhile; it is asked this often.
 const ATTEMPTS: u32 = 128;
@@ -32,7 +31,7 @@ impl Directory {
         let failed = |call, errno: Errno| Error::call(format!("{call}({point:?})"), errno.raw_os_error());
         let fd = rustix::fs::open(point, flags, Mode::empty()).map_err(|errno| failed("open", errno))?;
         let magic = rustix::fs::fstatfs(&fd).map_err(|errno| failed("fstatfs", errno))?.f_type as i64;
-        if magic != if v2 { V2_MAGIC } else { V1_MAGIC } {
+        if magic != if v2 { CGROUP2_MAGIC } else { V1_MAGIC } {
             let version = if v2 { "2" } else { "1" };
             return Err(Error::new(format!("{point} is no longer a cgroup v{version} file system")));
         }

@@ -126,7 +126,7 @@ impl Creation {
         };
         let plan = plan::plan(&spec, &host, &request)?;
         warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
-        let saved = saved(&id, &spec, bundle, config)?;
+        let saved = saved(&id, &spec, &plan, bundle, config);
         let console = options.console_socket.is_some();
         // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.
         let nothing_to_do =
@@ -209,20 +209,19 @@ fn run_poststop(settings: &Settings, saved: &Saved) -> Result<()> {
 }
 
 /// What the state says of a container that is about to exist.
-fn saved(id: &ContainerId, spec: &Spec, bundle: PathBuf, config: PathBuf) -> Result<Saved> {
-    let hooks = plan::hooks::plan(spec)?;
+fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: PathBuf) -> Saved {
     let annotations = spec.annotations().iter().flatten();
     let rootfs = spec.root().as_ref().map(|root| bundle.join(root.path())).unwrap_or_default();
-    Ok(Saved {
+    Saved {
         oci_version: spec.version().clone(),
         rootfs,
         bundle,
         config,
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        poststart: hooks.poststart,
-        poststop: hooks.poststop,
+        poststart: plan.poststart.clone(),
+        poststop: plan.poststop.clone(),
         ..Saved::new(id)
-    })
+    }
 }
 
 /// The pid as decimal digits without a newline; whole when it appears.

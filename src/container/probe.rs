@@ -24,7 +24,6 @@ pub(crate) fn host() -> Result<Host> {
         std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
     };
     Ok(Host {
-        kernel: kernel(),
         ids: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         privileged,
         nested,
@@ -35,13 +34,6 @@ pub(crate) fn host() -> Result<Host> {
         newgidmap: helper("newgidmap"),
         cgroups: layout()?,
     })
-}
-
-fn kernel() -> (u32, u32) {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// In a user namespace other than the initial one, which alone maps all ids onto themselves (user_namespaces(7)).

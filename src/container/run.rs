@@ -39,7 +39,7 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
                 process::become_subreaper()?;
             }
             // What arrives from now on waits until the container can have it.
-            signals()?.thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
+            signals().thread_block().map_err(|errno| Error::call("sigprocmask", errno as i32))?;
         }
         let created = creation.carry_out(settings, options)?;
         let go = if created.told { Ok(()) } else { created.link.go() };
@@ -63,16 +63,16 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
 }
 
 /// What the runtime takes over in the foreground: everything that can be blocked, to forward or to reap.
-fn signals() -> Result<SigSet> {
+fn signals() -> SigSet {
     let mut set = SigSet::all();
     NOT_FORWARDED.iter().skip(1).for_each(|&signal| set.remove(signal));
-    Ok(set)
+    set
 }
 
 /// Waits for the container's process, forwarding signals and reaping orphans meanwhile.
 fn attend_signals(newborn: &Newborn) -> Result<u8> {
     let failed = |call: &'static str| move |errno: nix::Error| Error::call(call, errno as i32);
-    let incoming = SignalFd::with_flags(&signals()?, SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
+    let incoming = SignalFd::with_flags(&signals(), SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
     // It may have ended before we listened.
     if let Some(status) = reap(newborn.pid)? {
         return Ok(status);

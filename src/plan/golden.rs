@@ -58,7 +58,6 @@ mod tests {
 
     fn host(name: &str) -> Host {
         let root = Host {
-            kernel: (6, 1),
             ids: (0, 0),
             privileged: true,
             nested: false,
@@ -74,7 +73,7 @@ mod tests {
         match name {
             "v2" => root,
             "hybrid" => Host { cgroups: layout(true), ..root },
-            "old" => Host { kernel: (5, 10), mount_setattr: false, ..root },
+            "old" => Host { mount_setattr: false, ..root },
             "nested" => Host { nested: true, ..root },
             "single" => user,
             "helpers" => Host { newuidmap: helper("newuidmap"), newgidmap: helper("newgidmap"), ..user },

@@ -5,8 +5,6 @@ use super::layout::CgroupLayout;
 /// The machine as a plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
-    /// Kernel version: major, minor.
-    pub(crate) kernel: (u32, u32),
     /// Effective user and group of the runtime.
     pub(crate) ids: (u32, u32),
     /// CAP_SYS_ADMIN over the runtime's own mount namespace: it may clone mounts and make device nodes.

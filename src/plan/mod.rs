@@ -71,6 +71,10 @@ pub(crate) struct Plan {
     pub(crate) hard_limits: Vec<(u32, u64)>,
     /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
     pub(crate) hooks: Vec<Hook>,
+    /// poststart hooks, run by `start`.
+    pub(crate) poststart: Vec<Hook>,
+    /// poststop hooks, run by `delete`.
+    pub(crate) poststop: Vec<Hook>,
     /// The container's state as its own hooks read it.
     pub(crate) state: StateText,
     /// What init does.
@@ -146,6 +150,8 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         oom_score_adj: spec.process().as_ref().and_then(|process| process.oom_score_adj()),
         hard_limits: process::hard_limits(spec, &namespaces),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
+        poststart: hooks.poststart,
+        poststop: hooks.poststop,
         state: state_text(spec, request),
         init: Vec::new(),
     };

@@ -19,7 +19,8 @@ fn refused(call: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Error {
 fn prctl(name: &str, option: libc::c_int, args: [libc::c_ulong; 4]) -> Result<i32> {
     // SAFETY: all options used here take numbers only.
     let done = unsafe { libc::prctl(option, args[0], args[1], args[2], args[3]) };
-    Errno::result(done).map_err(failed(format!("prctl({name}, {})", args[0])))
+    // Formatted for an error only: a start makes some fifty of these calls.
+    Errno::result(done).map_err(|errno| Error::call(format!("prctl({name}, {})", args[0]), errno as i32))
 }
 
 /// SIGKILL to this process when its parent ends (PR_SET_PDEATHSIG); false takes it back.
