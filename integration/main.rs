@@ -23,6 +23,7 @@ mod foreground;
 mod hooks;
 mod idmap;
 mod lifecycle;
+mod machine;
 mod mounts;
 mod namespaces;
 mod old_kernel;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("machine", machine::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
         ("old_kernel", old_kernel::CASES),

@@ -1,10 +1,14 @@
 //! The two cgroup layouts a test runs on, and where the files of a cgroup are in each.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+
+/// Where systemd, D-Bus and the managers of users are reached.
+const DOORS: [&str; 3] = ["/run/systemd", "/run/dbus", "/run/user"];
 
 /// Which cgroup layout this run of the tests is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +42,9 @@ impl Layout {
         [Layout::V1, Layout::V2].into_iter().find(|layout| layout.name() == name)
     }
 
-    /// Moves this process into a mount namespace of its own with this layout and an empty /run. Mounts in it are
-    /// shared, as on a machine with systemd: a runtime that forgets to make its own private shows up at once.
+    /// Moves this process into a mount namespace of its own with this layout and a /run that is empty but for the
+    /// doors of systemd and D-Bus, where the machine has them. Mounts in it are shared, as on a machine with systemd: a
+    /// runtime that forgets to make its own private shows up at once.
     ///
     /// Must be called before the first thread is started. The error says why the layout is not to be had here.
     pub(crate) fn enter(self) -> Result<(), String> {
@@ -48,7 +53,14 @@ impl Layout {
         step("unshare(CLONE_NEWNS)", unshare(CloneFlags::CLONE_NEWNS))?;
         step("private mounts", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none))?;
         let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let doors = DOORS.map(|path| (path, File::open(path).ok()));
         step("tmpfs on /run", mount(Some("tmpfs"), "/run", Some("tmpfs"), quiet, Some("mode=755")))?;
+        for (path, door) in doors.iter().filter_map(|(path, door)| Some((path, door.as_ref()?))) {
+            fs::create_dir(path).map_err(|error| format!("mkdir {path}: {error}"))?;
+            let source = format!("/proc/self/fd/{}", door.as_raw_fd());
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            step("bind a door into /run", mount(Some(source.as_str()), *path, none, flags, none))?;
+        }
         let there = self.hierarchies().iter().any(|hierarchy| hierarchy.controllers.is_empty());
         if self == Layout::V2 && !there {
             let quiet = quiet | MsFlags::MS_NOEXEC;

@@ -26,6 +26,8 @@ pub(crate) enum Need {
     IdMappedMounts,
     /// User namespaces may be made.
     UserNamespaces,
+    /// systemd as the system's manager, with a bus to ask it through.
+    Systemd,
 }
 
 impl Need {
@@ -105,6 +107,13 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
             let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
             unless(allowed, "user namespaces are off (sysctl user.max_user_namespaces)".into())
+        }
+        Need::Systemd => {
+            let buses = ["/run/dbus/system_bus_socket", "/run/systemd/private"];
+            let bus = buses.iter().any(|path| Path::new(path).exists());
+            // sd_booted(3)
+            let booted = Path::new("/run/systemd/system").is_dir();
+            unless(booted && bus, "systemd does not manage this machine".into())
         }
     }
 }
