@@ -2,7 +2,7 @@
 //! Pure. 0 means "not set" wherever the kernel could not take it as a limit; a resource that is not supported is
 //! refused, never left out. Conversions from v1 to v2 are the ones that runc and crun document.
 
-use super::{Version, Write};
+use super::{Absent, Version, Write};
 use crate::error::{Error, Result};
 use crate::plan::step::Field;
 use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources};
@@ -95,7 +95,13 @@ struct List {
 impl List {
     fn push(&mut self, field: &str, file: &'static str, value: impl ToString) -> &mut Write {
         let (field, value) = (Field::new(format!("linux.resources.{field}")), value.to_string());
-        self.writes.push(Write { field, controller: self.controller, file, value, if_present: false });
+        self.writes.push(Write {
+            field,
+            controller: self.controller.into(),
+            file: file.into(),
+            value,
+            absent: Absent::Error,
+        });
         self.writes.last_mut().expect("one was pushed")
     }
 
@@ -140,7 +146,7 @@ fn quota(cpu: &LinuxCpu) -> Result<Option<i64>> {
 fn idle(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
     match cpu.idle() {
         None => {}
-        Some(idle @ (0 | 1)) => list.push("cpu.idle", "cpu.idle", idle).if_present = idle == 0,
+        Some(idle @ (0 | 1)) => list.push("cpu.idle", "cpu.idle", idle).or_fine(idle == 0),
         Some(idle) => return Err(wrong("cpu.idle", format!("{idle} is neither 0 nor 1"))),
     }
     Ok(())
@@ -163,7 +169,7 @@ fn cpu_v1(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
         list.push("cpu.quota", "cpu.cfs_quota_us", quota);
     }
     if let Some(burst) = cpu.burst() {
-        list.push("cpu.burst", "cpu.cfs_burst_us", burst).if_present = burst == 0;
+        list.push("cpu.burst", "cpu.cfs_burst_us", burst).or_fine(burst == 0);
     }
     idle(list, cpu)
 }
@@ -179,7 +185,7 @@ fn cpu_v2(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
         list.push(field, "cpu.max", format!("{quota} {}", period.unwrap_or(DEFAULT_PERIOD)));
     }
     if let Some(burst) = cpu.burst() {
-        list.push("cpu.burst", "cpu.max.burst", burst).if_present = burst == 0;
+        list.push("cpu.burst", "cpu.max.burst", burst).or_fine(burst == 0);
     }
     idle(list, cpu)
 }
@@ -234,7 +240,7 @@ fn memory_v1(list: &mut List, memory: &LinuxMemory) -> Result<()> {
     // Memory without limit and nothing said about swap: swap without limit too.
     let swap = swap.or(limit.filter(|limit| *limit == -1));
     if let Some(swap) = swap {
-        list.push("memory.swap", "memory.memsw.limit_in_bytes", swap).if_present = swap == -1;
+        list.push("memory.swap", "memory.memsw.limit_in_bytes", swap).or_fine(swap == -1);
     }
     if let Some(reservation) = reservation {
         list.push("memory.reservation", "memory.soft_limit_in_bytes", reservation);
@@ -248,7 +254,7 @@ fn memory_v1(list: &mut List, memory: &LinuxMemory) -> Result<()> {
         list.push("memory.disableOOMKiller", "memory.oom_control", 1);
     }
     if let Some(hierarchy) = memory.use_hierarchy() {
-        list.push("memory.useHierarchy", "memory.use_hierarchy", u8::from(hierarchy)).if_present = hierarchy;
+        list.push("memory.useHierarchy", "memory.use_hierarchy", u8::from(hierarchy)).or_fine(hierarchy);
     }
     Ok(())
 }
@@ -266,7 +272,7 @@ fn memory_v2(list: &mut List, memory: &LinuxMemory) -> Result<()> {
     };
     if let Some(swap) = swap {
         // A kernel without swap accounting, or without swap, grants what is asked for here.
-        list.push("memory.swap", "memory.swap.max", bytes(swap)).if_present = matches!(swap, -1 | 0);
+        list.push("memory.swap", "memory.swap.max", bytes(swap)).or_fine(matches!(swap, -1 | 0));
     }
     if let Some(reservation) = reservation {
         list.push("memory.reservation", "memory.low", bytes(reservation));
@@ -299,7 +305,7 @@ mod tests {
                 all.push(format!(
                     "{}{}={}",
                     write.file,
-                    if write.if_present { "?" } else { "" },
+                    if write.absent == Absent::Fine { "?" } else { "" },
                     write.value
                 ));
             }

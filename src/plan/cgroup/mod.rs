@@ -19,6 +19,7 @@ use devices::Rules;
 use oci_spec::runtime::Linux;
 use path::CgroupPath;
 use program::Program;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The control groups of a container.
@@ -82,13 +83,32 @@ pub(crate) struct Write {
     /// Who asked for it.
     pub(crate) field: Field,
     /// Whose file it is.
-    pub(crate) controller: &'static str,
+    pub(crate) controller: Cow<'static, str>,
     /// The file's name in the cgroup.
-    pub(crate) file: &'static str,
+    pub(crate) file: Cow<'static, str>,
     /// Written in one write.
     pub(crate) value: String,
-    /// A kernel without the file does what is asked anyway.
-    pub(crate) if_present: bool,
+    /// What it means that the kernel does not have the file.
+    pub(crate) absent: Absent,
+}
+
+impl Write {
+    /// Without the file all is well, if so: the kernel does by itself what this value asks for.
+    fn or_fine(&mut self, so: bool) {
+        if so {
+            self.absent = Absent::Fine;
+        }
+    }
+}
+
+/// What it means that a limit's file is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Absent {
+    /// What is asked for cannot be had.
+    #[default]
+    Error,
+    /// The kernel does what is asked anyway.
+    Fine,
 }
 
 /// An eBPF device filter.
