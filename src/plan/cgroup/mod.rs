@@ -212,15 +212,8 @@ pub(crate) fn plan(
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let layout = if disabled { &CgroupLayout::default() } else { layout };
     let mut plan = CgroupPlan { places: places(linux, id, layout)?, ..CgroupPlan::default() };
-    for controller in limits::CONTROLLERS {
-        let home = plan.home(controller);
-        let version = home.map_or(Version::V2, |at| plan.places[at].version());
-        let writes = limits::writes(resources, controller, version)?;
-        match (home, writes.first()) {
-            (Some(at), _) => plan.places[at].writes.extend(writes),
-            (None, Some(first)) => return Err(missing(controller, disabled).at(&first.field)),
-            (None, None) => {}
-        }
+    if let Some(resources) = resources {
+        plan.warnings = limits::set(resources, &mut plan.places, disabled)?;
     }
     let named = linux.is_some_and(|linux| path::named(linux).is_some());
     for place in &mut plan.places {
@@ -252,13 +245,13 @@ fn places(linux: Option<&Linux>, id: &str, layout: &CgroupLayout) -> Result<Vec<
     unified.chain(layout.v1.iter().map(|hierarchy| place(hierarchy, Version::V1))).collect()
 }
 
-impl CgroupPlan {
-    /// The place whose hierarchy has the controller: a v1 hierarchy that has it, else the unified one, which may.
-    fn home(&self, controller: &str) -> Option<usize> {
-        let v1 = self.places.iter().position(|place| place.controllers.split(',').any(|c| c == controller));
-        v1.or_else(|| self.places.iter().position(|place| place.version() == Version::V2))
-    }
+/// The place whose hierarchy has the controller: a v1 hierarchy that has it, else the unified one, which may.
+fn home(places: &[Place], controller: &str) -> Option<usize> {
+    let v1 = places.iter().position(|place| place.controllers.split(',').any(|c| c == controller));
+    v1.or_else(|| places.iter().position(|place| place.version() == Version::V2))
+}
 
+impl CgroupPlan {
     /// linux.resources.devices: always limited, as the field's engines do, also where the config names no rule.
     /// A rootless container can make no device nodes and open none that it may not open anyway: v1 lists, which need
     /// privilege, are then left alone.
@@ -269,7 +262,7 @@ impl CgroupPlan {
         rootless: bool,
     ) -> Result<()> {
         let parsed = Rules::parse(rules)?;
-        match self.home("devices") {
+        match home(&self.places, "devices") {
             Some(at) if self.places[at].version() == Version::V1 => {
                 if !rootless {
                     self.places[at].writes.extend(parsed.v1()?);
