@@ -17,7 +17,7 @@ pub(crate) mod tree;
 pub(crate) mod wait;
 
 use crate::error::{Error, Result};
-use crate::plan::cgroup::{CgroupPlan, Place, Version, Write};
+use crate::plan::cgroup::{Absent, CgroupPlan, Place, Version, Write};
 use directory::Directory;
 use nix::errno::Errno;
 pub(crate) use record::Record;
@@ -115,8 +115,7 @@ impl Drop for Cgroup<'_> {
     /// the record in the state file lets `delete --force` try again.
     fn drop(&mut self) {
         if !self.kept {
-            let made = Record(self.record.0.iter().filter(|entry| entry.made > 0).cloned().collect());
-            made.destroy().ok();
+            self.record.made().destroy().ok();
         }
     }
 }
@@ -148,15 +147,13 @@ impl Site<'_> {
 
     fn write(&self, write: &Write) -> Result<()> {
         let absent = |error: &Error| error.errno() == Errno::ENOENT as i32;
-        let mut result = self.leaf.write(write.file, &write.value);
-        if result.as_ref().is_err_and(absent) {
-            if write.if_present {
-                return Ok(());
-            }
-            if self.is_v2() {
-                self.enable(write.controller).map_err(|error| error.at(&write.field))?;
-                result = self.leaf.write(write.file, &write.value);
-            }
+        let mut result = self.leaf.write(&write.file, &write.value);
+        if self.is_v2() && write.absent != Absent::Fine && result.as_ref().is_err_and(absent) {
+            self.enable(&write.controller).map_err(|error| error.at(&write.field))?;
+            result = self.leaf.write(&write.file, &write.value);
+        }
+        if write.absent == Absent::Fine && result.as_ref().is_err_and(absent) {
+            return Ok(());
         }
         result.map_err(|error| {
             let swap = absent(&error) && write.file.starts_with("memory.") && write.file.contains("sw");
@@ -231,7 +228,7 @@ mod tests {
 
     fn exists(record: &Record) -> Vec<bool> {
         let path = |e: &record::Entry| format!("{}{}", e.mount, e.path);
-        record.0.iter().map(|e| std::path::Path::new(&path(e)).exists()).collect()
+        record.entries.iter().map(|e| std::path::Path::new(&path(e)).exists()).collect()
     }
 
     #[test]
@@ -265,7 +262,7 @@ mod tests {
         record.remove().unwrap();
         record.kill().unwrap();
         assert!(record.processes().unwrap().is_empty() && !record.is_frozen().unwrap());
-        for entry in &record.0 {
+        for entry in &record.entries {
             assert!(!std::path::Path::new(&format!("{}/onggi-unit-parent", entry.mount)).exists());
         }
     }
@@ -346,7 +343,7 @@ mod tests {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-there"}));
         let first = Survey::of(&plan).unwrap().create().unwrap().keep();
         let cgroup = Survey::of(&plan).unwrap().create().unwrap();
-        assert!(cgroup.record().0.iter().all(|entry| entry.made == 0));
+        assert!(cgroup.record().entries.iter().all(|entry| entry.made == 0));
         cgroup.limit().unwrap();
         let mut child = process(&cgroup, "exec sleep 100");
         let second = cgroup.keep();
@@ -365,7 +362,7 @@ mod tests {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-nested"}));
         let cgroup = Survey::of(&plan).unwrap().create().unwrap();
         cgroup.limit().unwrap();
-        for entry in &cgroup.record().0 {
+        for entry in &cgroup.record().entries {
             let mut dir = std::path::PathBuf::from(format!("{}{}", entry.mount, entry.path));
             for _ in 0..40 {
                 dir.push("x".repeat(20));
@@ -375,8 +372,12 @@ mod tests {
         }
         let mut child = process(&cgroup, "exec sleep 100");
         let record = cgroup.keep();
-        let deep =
-            format!("{}{}/{}", record.0[0].mount, record.0[0].path, ["x".repeat(20).as_str(); 40].join("/"));
+        let deep = format!(
+            "{}{}/{}",
+            record.entries[0].mount,
+            record.entries[0].path,
+            ["x".repeat(20).as_str(); 40].join("/")
+        );
         std::fs::write(format!("{deep}/cgroup.procs"), child.id().to_string()).unwrap();
         assert_eq!(record.processes().unwrap(), [child.id() as i32]);
         record.kill().unwrap();
@@ -425,7 +426,7 @@ mod tests {
             cgroup.limit().unwrap();
             for site in &cgroup.sites {
                 for write in site.place.writes.iter().filter(|write| write.controller != "devices") {
-                    assert_eq!(site.leaf.read(write.file).unwrap().trim(), write.value, "{write:?}");
+                    assert_eq!(site.leaf.read(&write.file).unwrap().trim(), write.value, "{write:?}");
                 }
                 if site.place.controllers == "devices" {
                     let list = site.leaf.read("devices.list").unwrap();

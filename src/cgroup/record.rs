@@ -19,7 +19,10 @@ const REMOVE_BOUND: Duration = Duration::from_secs(5);
 
 /// The control groups that exist for a container, or are about to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Record(pub(crate) Vec<Entry>);
+pub(crate) struct Record {
+    /// One for each hierarchy; the unified one, if there is one, is the first.
+    pub(crate) entries: Vec<Entry>,
+}
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -140,10 +143,15 @@ fn held_by(pids: &BTreeSet<i32>) -> String {
 }
 
 impl Record {
+    /// Without those that were there before the container, with whoever is in them.
+    pub(super) fn made(&self) -> Self {
+        Record { entries: self.entries.iter().filter(|entry| entry.made > 0).cloned().collect() }
+    }
+
     /// All processes in the container's cgroups and below, as numbers of the runtime's pid namespace.
     pub(crate) fn processes(&self) -> Result<Vec<i32>> {
         let mut pids = BTreeSet::new();
-        for entry in &self.0 {
+        for entry in &self.entries {
             if let Some(cgroup) = entry.open()? {
                 tree::unless_gone(tree::processes(&cgroup, &mut pids))?;
             }
@@ -169,12 +177,12 @@ impl Record {
     pub(crate) fn kill(&self) -> Result<()> {
         let deadline = Deadline::after(KILL_BOUND);
         let mut dead = true;
-        for entry in &self.0 {
+        for entry in &self.entries {
             dead &= match entry.end()? {
                 End::Gone => true,
                 End::Refused => false,
                 End::Coming(cgroup) => {
-                    if !self.0.iter().all(Entry::is_v2) {
+                    if !self.entries.iter().all(Entry::is_v2) {
                         self.release_all()?;
                     }
                     deadline.event(&cgroup, "populated", "0")?
@@ -214,10 +222,10 @@ impl Record {
     fn freezers(&self) -> Result<Vec<Freezer>> {
         let v1 = |entry: &&Entry| entry.controllers.split(',').any(|controller| controller == "freezer");
         let mut freezers = Vec::new();
-        for entry in self.0.iter().filter(|entry| entry.is_v2()) {
+        for entry in self.entries.iter().filter(|entry| entry.is_v2()) {
             freezers.extend(entry.open()?.map(Freezer::V2));
         }
-        for entry in self.0.iter().filter(v1) {
+        for entry in self.entries.iter().filter(v1) {
             freezers.extend(entry.open()?.map(Freezer::V1));
         }
         Ok(freezers)
@@ -254,17 +262,17 @@ impl Record {
     /// # Errors
     /// A cgroup that stays busy, with the processes that hold it; the others are removed all the same.
     pub(crate) fn remove(&self) -> Result<()> {
-        self.0.iter().map(|entry| entry.remove(true).map(drop)).fold(Ok(()), Result::and)
+        self.entries.iter().map(|entry| entry.remove(true).map(drop)).fold(Ok(()), Result::and)
     }
 
     /// The end: whatever still runs is killed, what the runtime made is removed. Where nothing runs any more this is
     /// one rmdir(2) for each cgroup. One that was there before the container stays, with everybody in it.
     pub(crate) fn destroy(&self) -> Result<()> {
         let quickly = |entry: &Entry| matches!(entry.remove(false), Ok(true));
-        if self.0.iter().all(quickly) {
+        if self.entries.iter().all(quickly) {
             return Ok(());
         }
-        Record(self.0.iter().filter(|entry| entry.made > 0).cloned().collect()).kill()?;
+        self.made().kill()?;
         self.remove()
     }
 }

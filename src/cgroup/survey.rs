@@ -50,7 +50,7 @@ impl<'p> Survey<'p> {
 
     /// What is about to exist.
     pub(crate) fn record(&self) -> Record {
-        Record(self.spots.iter().map(Spot::entry).collect())
+        Record { entries: self.spots.iter().map(Spot::entry).collect() }
     }
 
     /// Makes what is missing. On failure nothing of it is left.
@@ -64,9 +64,11 @@ impl<'p> Survey<'p> {
             kept: false,
         };
         for spot in self.spots {
-            let (place, known) = (spot.place, cgroup.record.0.len());
+            let (place, known) = (spot.place, cgroup.record.entries.len());
             match spot.create(&mut cgroup.record) {
-                Err(error) if place.optional && not_permitted(&error) => cgroup.record.0.truncate(known),
+                Err(error) if place.optional && not_permitted(&error) => {
+                    cgroup.record.entries.truncate(known)
+                }
                 site => cgroup.sites.push(site.map_err(|error| error.at(place.field()))?),
             }
         }
@@ -111,12 +113,12 @@ impl<'p> Spot<'p> {
         let mut entry = self.entry();
         let mut left = ATTEMPTS;
         loop {
-            record.0.push(entry.clone());
+            record.entries.push(entry.clone());
             match self.make_missing() {
                 Ok(leaf) => return Ok(Site { place: self.place, top: self.top, leaf }),
                 Err(error) if left > 0 && (gone(&error) || error.errno() == Errno::EEXIST as i32) => {
                     left -= 1;
-                    record.0.pop();
+                    record.entries.pop();
                     self.look()?;
                     let made = self.entry().made;
                     entry.made = if made == 0 { 0 } else { made.max(entry.made) };

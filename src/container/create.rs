@@ -125,7 +125,8 @@ impl Creation {
             no_cgroups,
         };
         let plan = plan::plan(&spec, &host, &request)?;
-        warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
+        let warnings = warnings.iter().chain(&plan.warnings).chain(&plan.cgroup.warnings);
+        warnings.for_each(|warning| (settings.warn)(warning));
         let saved = saved(&id, &spec, &plan, bundle, config);
         let console = options.console_socket.is_some();
         // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.

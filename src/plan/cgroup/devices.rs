@@ -2,7 +2,7 @@
 //! (config-linux.md, Allowed Device list). Pure: rules become a cgroup v1 list here and a program for v2 in
 //! [`super::program`]; both must let through exactly the same, and a list that v1 cannot express is refused.
 
-use super::Write;
+use super::{Absent, Write};
 use crate::error::{Error, Result};
 use crate::plan::step::Field;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
@@ -119,7 +119,13 @@ impl Rules {
     pub(crate) fn v1(&self) -> Result<Vec<Write>> {
         let write = |field: &Field, allow: bool, value: String| {
             let file = if allow { "devices.allow" } else { "devices.deny" };
-            Write { field: field.clone(), controller: "devices", file, value, if_present: false }
+            Write {
+                field: field.clone(),
+                controller: "devices".into(),
+                file: file.into(),
+                value,
+                absent: Absent::Error,
+            }
         };
         let first = write(&Field::new(FIELD), self.others, "a".to_owned());
         let exceptions = self.exceptions()?;
@@ -278,7 +284,7 @@ mod tests {
         }
         let all = parse(json!([])).unwrap().v1().unwrap();
         assert_eq!(all.len(), 1 + DEFAULTS.len());
-        assert_eq!((all[12].file, all[12].value.as_str()), ("devices.allow", "c 1:3 rwm"));
+        assert_eq!((&*all[12].file, all[12].value.as_str()), ("devices.allow", "c 1:3 rwm"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use devices::Rules;
 use oci_spec::runtime::Linux;
 use path::CgroupPath;
 use program::Program;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The control groups of a container.
@@ -82,13 +83,32 @@ pub(crate) struct Write {
     /// Who asked for it.
     pub(crate) field: Field,
     /// Whose file it is.
-    pub(crate) controller: &'static str,
+    pub(crate) controller: Cow<'static, str>,
     /// The file's name in the cgroup.
-    pub(crate) file: &'static str,
+    pub(crate) file: Cow<'static, str>,
     /// Written in one write.
     pub(crate) value: String,
-    /// A kernel without the file does what is asked anyway.
-    pub(crate) if_present: bool,
+    /// What it means that the kernel does not have the file.
+    pub(crate) absent: Absent,
+}
+
+impl Write {
+    /// Without the file all is well, if so: the kernel does by itself what this value asks for.
+    fn or_fine(&mut self, so: bool) {
+        if so {
+            self.absent = Absent::Fine;
+        }
+    }
+}
+
+/// What it means that a limit's file is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Absent {
+    /// What is asked for cannot be had.
+    #[default]
+    Error,
+    /// The kernel does what is asked anyway.
+    Fine,
 }
 
 /// An eBPF device filter.
@@ -192,15 +212,8 @@ pub(crate) fn plan(
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let layout = if disabled { &CgroupLayout::default() } else { layout };
     let mut plan = CgroupPlan { places: places(linux, id, layout)?, ..CgroupPlan::default() };
-    for controller in limits::CONTROLLERS {
-        let home = plan.home(controller);
-        let version = home.map_or(Version::V2, |at| plan.places[at].version());
-        let writes = limits::writes(resources, controller, version)?;
-        match (home, writes.first()) {
-            (Some(at), _) => plan.places[at].writes.extend(writes),
-            (None, Some(first)) => return Err(missing(controller, disabled).at(&first.field)),
-            (None, None) => {}
-        }
+    if let Some(resources) = resources {
+        plan.warnings = limits::set(resources, &mut plan.places, disabled)?;
     }
     let named = linux.is_some_and(|linux| path::named(linux).is_some());
     for place in &mut plan.places {
@@ -232,13 +245,13 @@ fn places(linux: Option<&Linux>, id: &str, layout: &CgroupLayout) -> Result<Vec<
     unified.chain(layout.v1.iter().map(|hierarchy| place(hierarchy, Version::V1))).collect()
 }
 
-impl CgroupPlan {
-    /// The place whose hierarchy has the controller: a v1 hierarchy that has it, else the unified one, which may.
-    fn home(&self, controller: &str) -> Option<usize> {
-        let v1 = self.places.iter().position(|place| place.controllers.split(',').any(|c| c == controller));
-        v1.or_else(|| self.places.iter().position(|place| place.version() == Version::V2))
-    }
+/// The place whose hierarchy has the controller: a v1 hierarchy that has it, else the unified one, which may.
+fn home(places: &[Place], controller: &str) -> Option<usize> {
+    let v1 = places.iter().position(|place| place.controllers.split(',').any(|c| c == controller));
+    v1.or_else(|| places.iter().position(|place| place.version() == Version::V2))
+}
 
+impl CgroupPlan {
     /// linux.resources.devices: always limited, as the field's engines do, also where the config names no rule.
     /// A rootless container can make no device nodes and open none that it may not open anyway: v1 lists, which need
     /// privilege, are then left alone.
@@ -249,7 +262,7 @@ impl CgroupPlan {
         rootless: bool,
     ) -> Result<()> {
         let parsed = Rules::parse(rules)?;
-        match self.home("devices") {
+        match home(&self.places, "devices") {
             Some(at) if self.places[at].version() == Version::V1 => {
                 if !rootless {
                     self.places[at].writes.extend(parsed.v1()?);

@@ -1,41 +1,69 @@
-//! linux.resources.memory, cpu and pids as files and values of cgroup v1 and v2 (config-linux.md, Memory, CPU, PIDs).
-//! Pure. 0 means "not set" wherever the kernel could not take it as a limit; a resource that is not supported is
-//! refused, never left out. Conversions from v1 to v2 are the ones that runc and crun document.
+//! linux.resources as files and values of cgroup v1 and v2 (config-linux.md, Control groups), one file of this folder
+//! per property. Pure. 0 means "not set" wherever the kernel could not take it as a limit; a resource that is not
+//! supported is refused, never left out.
+//!
+//! [`set`] is the one way in, for `create` as for `update`: all limits of these resources, written into these places.
 
-use super::{Version, Write};
+mod cpu;
+mod memory;
+mod pids;
+
+use super::{Absent, Place, Version, Write};
 use crate::error::{Error, Result};
 use crate::plan::step::Field;
-use oci_spec::runtime::{Linux, LinuxCpu, LinuxMemory, LinuxResources};
+use oci_spec::runtime::{Linux, LinuxResources};
 
-/// The controllers with limits here, in the order in which they are set.
-pub(crate) const CONTROLLERS: [&str; 4] = ["cpuset", "cpu", "memory", "pids"];
+/// A controller with limits here.
+struct Family {
+    /// Its name.
+    controller: &'static str,
+    /// Collects what the resources want of it.
+    limits: fn(&mut List, &LinuxResources) -> Result<()>,
+}
 
-/// The kernel's default period of cpu.max, in microseconds (admin-guide/cgroup-v2.rst).
-const DEFAULT_PERIOD: u64 = 100_000;
+const fn family(controller: &'static str, limits: fn(&mut List, &LinuxResources) -> Result<()>) -> Family {
+    Family { controller, limits }
+}
 
-/// The values of cpu.shares that the kernel takes as they are.
-const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
+/// All of them, in the order in which their limits are set.
+const FAMILIES: [Family; 4] = [
+    family("cpuset", cpu::set),
+    family("cpu", cpu::time),
+    family("memory", memory::limit),
+    family("pids", pids::limit),
+];
+
+/// Adds every limit that the resources ask for to the place whose hierarchy has its controller. `disabled`: there are
+/// no places because the caller wants none.
+///
+/// # Returns
+/// What is odd but allowed, one text each.
+///
+/// # Errors
+/// A limit that makes no sense, or whose controller no place has; with its field.
+pub(crate) fn set(resources: &LinuxResources, places: &mut [Place], disabled: bool) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for family in &FAMILIES {
+        let home = super::home(places, family.controller);
+        let version = home.map_or(Version::V1, |at| places[at].version());
+        let list = list(resources, family, version)?;
+        match (home, list.writes.first()) {
+            (Some(at), _) => places[at].writes.extend(list.writes),
+            (None, Some(first)) => {
+                return Err(super::missing(family.controller, disabled).at(&first.field));
+            }
+            (None, None) => {}
+        }
+        warnings.extend(list.warnings);
+    }
+    Ok(warnings)
+}
 
 /// The limits of one controller.
-pub(crate) fn writes(
-    resources: Option<&LinuxResources>,
-    controller: &'static str,
-    version: Version,
-) -> Result<Vec<Write>> {
-    let Some(resources) = resources else { return Ok(Vec::new()) };
-    let mut list = List { controller, writes: Vec::new() };
-    match (controller, resources.cpu(), resources.memory(), resources.pids()) {
-        ("cpuset", Some(cpu), ..) => cpuset(&mut list, cpu)?,
-        ("cpu", Some(cpu), ..) if version == Version::V1 => cpu_v1(&mut list, cpu)?,
-        ("cpu", Some(cpu), ..) => cpu_v2(&mut list, cpu)?,
-        ("memory", _, Some(memory), _) => match version {
-            Version::V1 => memory_v1(&mut list, memory)?,
-            Version::V2 => memory_v2(&mut list, memory)?,
-        },
-        ("pids", .., Some(pids)) => list.pids(pids.limit())?,
-        _ => {}
-    }
-    Ok(list.writes)
+fn list(resources: &LinuxResources, family: &Family, version: Version) -> Result<List> {
+    let mut list = List { controller: family.controller, version, writes: Vec::new(), warnings: Vec::new() };
+    (family.limits)(&mut list, resources)?;
+    Ok(list)
 }
 
 /// What a later version brings; empty objects and lists ask for nothing.
@@ -89,199 +117,31 @@ fn asks_for_block_io(block: &oci_spec::runtime::LinuxBlockIo) -> bool {
 /// The writes of one controller as they are collected.
 struct List {
     controller: &'static str,
+    version: Version,
     writes: Vec<Write>,
+    warnings: Vec<String>,
 }
 
 impl List {
     fn push(&mut self, field: &str, file: &'static str, value: impl ToString) -> &mut Write {
         let (field, value) = (Field::new(format!("linux.resources.{field}")), value.to_string());
-        self.writes.push(Write { field, controller: self.controller, file, value, if_present: false });
+        self.writes.push(Write {
+            field,
+            controller: self.controller.into(),
+            file: file.into(),
+            value,
+            absent: Absent::Error,
+        });
         self.writes.last_mut().expect("one was pushed")
     }
 
-    /// 0 is a limit, but one that the kernel would hold against the container's first process; 1 is the same for all
-    /// others.
-    fn pids(&mut self, limit: i64) -> Result<()> {
-        let value = match limit {
-            -1 => "max".to_owned(),
-            0.. => limit.max(1).to_string(),
-            _ => return Err(wrong("pids.limit", format!("{limit} is neither a number of processes nor -1"))),
-        };
-        self.push("pids.limit", "pids.max", value);
-        Ok(())
+    fn warn(&mut self, field: &str, text: &str) {
+        self.warnings.push(format!("linux.resources.{field}: {text}"));
     }
 }
 
 fn wrong(field: &str, reason: impl Into<String>) -> Error {
     Error::new(reason).at(format!("linux.resources.{field}"))
-}
-
-fn cpuset(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
-    for (field, file, value) in
-        [("cpu.cpus", "cpuset.cpus", cpu.cpus()), ("cpu.mems", "cpuset.mems", cpu.mems())]
-    {
-        let Some(value) = value.as_ref().filter(|value| !value.is_empty()) else { continue };
-        if !value.chars().all(|c| c.is_ascii_digit() || [',', '-', ' '].contains(&c)) {
-            return Err(wrong(field, format!("{value:?} is no list of numbers and ranges")));
-        }
-        list.push(field, file, value);
-    }
-    Ok(())
-}
-
-/// What cpu limits say on both versions: quota (none: not set; -1: no limit) and burst.
-fn quota(cpu: &LinuxCpu) -> Result<Option<i64>> {
-    match cpu.quota().filter(|quota| *quota != 0) {
-        Some(quota) if quota < -1 => Err(wrong("cpu.quota", format!("{quota} is neither a time nor -1"))),
-        quota => Ok(quota),
-    }
-}
-
-fn idle(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
-    match cpu.idle() {
-        None => {}
-        Some(idle @ (0 | 1)) => list.push("cpu.idle", "cpu.idle", idle).if_present = idle == 0,
-        Some(idle) => return Err(wrong("cpu.idle", format!("{idle} is neither 0 nor 1"))),
-    }
-    Ok(())
-}
-
-fn cpu_v1(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        if !SHARES.contains(&shares) {
-            return Err(wrong(
-                "cpu.shares",
-                format!("{shares} is not between {} and {}", SHARES.start(), SHARES.end()),
-            ));
-        }
-        list.push("cpu.shares", "cpu.shares", shares);
-    }
-    if let Some(period) = cpu.period().filter(|period| *period != 0) {
-        list.push("cpu.period", "cpu.cfs_period_us", period);
-    }
-    if let Some(quota) = quota(cpu)? {
-        list.push("cpu.quota", "cpu.cfs_quota_us", quota);
-    }
-    if let Some(burst) = cpu.burst() {
-        list.push("cpu.burst", "cpu.cfs_burst_us", burst).if_present = burst == 0;
-    }
-    idle(list, cpu)
-}
-
-fn cpu_v2(list: &mut List, cpu: &LinuxCpu) -> Result<()> {
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        list.push("cpu.shares", "cpu.weight", weight(shares));
-    }
-    let (quota, period) = (quota(cpu)?, cpu.period().filter(|period| *period != 0));
-    if quota.is_some() || period.is_some() {
-        let field = if quota.is_some() { "cpu.quota" } else { "cpu.period" };
-        let quota = quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
-        list.push(field, "cpu.max", format!("{quota} {}", period.unwrap_or(DEFAULT_PERIOD)));
-    }
-    if let Some(burst) = cpu.burst() {
-        list.push("cpu.burst", "cpu.max.burst", burst).if_present = burst == 0;
-    }
-    idle(list, cpu)
-}
-
-/// cpu.shares (2 to 262144, default 1024) as cpu.weight (1 to 10000, default 100): the quadratic curve through these
-/// three points that runc and crun use, y = 10^((log2(x)² + 125 log2(x)) / 612 - 7/34), rounded up.
-pub(crate) fn weight(shares: u64) -> u64 {
-    match shares {
-        0..=2 => 1,
-        262_144.. => 10_000,
-        _ => {
-            let log = (shares as f64).log2();
-            10f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil() as u64
-        }
-    }
-}
-
-/// limit, reservation and swap (which counts memory too); none: not set, -1: no limit.
-struct Memory {
-    limit: Option<i64>,
-    reservation: Option<i64>,
-    swap: Option<i64>,
-}
-
-impl Memory {
-    fn of(memory: &LinuxMemory) -> Result<Self> {
-        let number = |field, value: Option<i64>| match value.filter(|value| *value != 0) {
-            Some(bytes) if bytes < -1 => {
-                Err(wrong(field, format!("{bytes} is neither a number of bytes nor -1")))
-            }
-            value => Ok(value),
-        };
-        let limit = number("memory.limit", memory.limit())?;
-        let swap = number("memory.swap", memory.swap())?;
-        match (limit, swap) {
-            (None, Some(1..)) => {
-                Err(wrong("memory.swap", "a limit on memory and swap needs memory.limit too"))
-            }
-            (Some(limit @ 1..), Some(swap @ 1..)) if swap < limit => {
-                Err(wrong("memory.swap", format!("{swap} is below memory.limit, {limit}, which it includes")))
-            }
-            _ => Ok(Memory { limit, reservation: number("memory.reservation", memory.reservation())?, swap }),
-        }
-    }
-}
-
-fn memory_v1(list: &mut List, memory: &LinuxMemory) -> Result<()> {
-    let Memory { limit, reservation, swap } = Memory::of(memory)?;
-    if let Some(limit) = limit {
-        list.push("memory.limit", "memory.limit_in_bytes", limit);
-    }
-    // Memory without limit and nothing said about swap: swap without limit too.
-    let swap = swap.or(limit.filter(|limit| *limit == -1));
-    if let Some(swap) = swap {
-        list.push("memory.swap", "memory.memsw.limit_in_bytes", swap).if_present = swap == -1;
-    }
-    if let Some(reservation) = reservation {
-        list.push("memory.reservation", "memory.soft_limit_in_bytes", reservation);
-    }
-    match memory.swappiness() {
-        None => {}
-        Some(swappiness @ 0..=100) => drop(list.push("memory.swappiness", "memory.swappiness", swappiness)),
-        Some(swappiness) => return Err(wrong("memory.swappiness", format!("{swappiness} is above 100"))),
-    }
-    if memory.disable_oom_killer() == Some(true) {
-        list.push("memory.disableOOMKiller", "memory.oom_control", 1);
-    }
-    if let Some(hierarchy) = memory.use_hierarchy() {
-        list.push("memory.useHierarchy", "memory.use_hierarchy", u8::from(hierarchy)).if_present = hierarchy;
-    }
-    Ok(())
-}
-
-fn memory_v2(list: &mut List, memory: &LinuxMemory) -> Result<()> {
-    let bytes = |value: i64| if value == -1 { "max".to_owned() } else { value.to_string() };
-    let Memory { limit, reservation, swap } = Memory::of(memory)?;
-    if let Some(limit) = limit {
-        list.push("memory.limit", "memory.max", bytes(limit));
-    }
-    let swap = match (limit, swap) {
-        (Some(-1), None) => Some(-1),
-        (Some(limit @ 1..), Some(swap @ 1..)) => Some(swap - limit),
-        (_, swap) => swap,
-    };
-    if let Some(swap) = swap {
-        // A kernel without swap accounting, or without swap, grants what is asked for here.
-        list.push("memory.swap", "memory.swap.max", bytes(swap)).if_present = matches!(swap, -1 | 0);
-    }
-    if let Some(reservation) = reservation {
-        list.push("memory.reservation", "memory.low", bytes(reservation));
-    }
-    let absent = |field, what| Err(wrong(field, format!("cgroup v2 cannot {what}")));
-    if memory.swappiness().is_some() {
-        return absent("memory.swappiness", "set it for one cgroup");
-    }
-    if memory.disable_oom_killer() == Some(true) {
-        return absent("memory.disableOOMKiller", "disable the OOM killer");
-    }
-    if memory.use_hierarchy() == Some(false) {
-        return absent("memory.useHierarchy", "count memory without its hierarchy");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -293,13 +153,13 @@ mod tests {
     fn text(resources: &Value, version: Version) -> Result<String> {
         let resources: LinuxResources = serde_json::from_value(resources.clone()).unwrap();
         let mut all = Vec::new();
-        for controller in CONTROLLERS {
-            for write in writes(Some(&resources), controller, version)? {
-                assert_eq!(write.controller, controller);
+        for family in &FAMILIES {
+            for write in list(&resources, family, version)?.writes {
+                assert_eq!(write.controller, family.controller);
                 all.push(format!(
                     "{}{}={}",
                     write.file,
-                    if write.if_present { "?" } else { "" },
+                    if write.absent == Absent::Fine { "?" } else { "" },
                     write.value
                 ));
             }
@@ -400,7 +260,7 @@ mod tests {
         for (shares, expected) in
             [(1, 1), (2, 1), (3, 2), (1024, 100), (2048, 174), (262_144, 10_000), (u64::MAX, 10_000)]
         {
-            assert_eq!(weight(shares), expected, "{shares}");
+            assert_eq!(cpu::weight(shares), expected, "{shares}");
         }
     }
 
