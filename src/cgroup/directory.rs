@@ -118,12 +118,13 @@ impl Directory {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// One write(2) of the value.
+    /// One write(2) of the value. Where the file cannot even be opened, the error names the value all the same.
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {
-        let fd = self.open(file, OFlags::WRONLY)?;
         let call = |errno: Errno| {
             Error::call(format!("write({:?}, {value:?})", self.file(file)), errno.raw_os_error())
         };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, file, flags, Mode::empty()).map_err(call)?;
         loop {
             match rustix::io::write(&fd, value.as_bytes()) {
                 Ok(written) if written == value.len() => return Ok(()),

@@ -11,6 +11,7 @@ pub(crate) mod cpuset;
 pub(crate) mod directory;
 pub(crate) mod filter;
 pub(crate) mod freezer;
+mod hint;
 pub(crate) mod record;
 pub(crate) mod survey;
 pub(crate) mod tree;
@@ -74,6 +75,7 @@ impl<'p> Cgroup<'p> {
     /// # Errors
     /// The field, the file, the value and the kernel's reason.
     pub(crate) fn limit(&self) -> Result<()> {
+        self.sites.iter().try_for_each(Site::check)?;
         for site in &self.sites {
             if site.place.needs_cpuset() {
                 cpuset::fill(site.place, &site.top, &site.leaf)?;
@@ -146,24 +148,52 @@ impl Site<'_> {
     }
 
     fn write(&self, write: &Write) -> Result<()> {
-        let absent = |error: &Error| error.errno() == Errno::ENOENT as i32;
-        let mut result = self.leaf.write(&write.file, &write.value);
-        if self.is_v2() && write.absent != Absent::Fine && result.as_ref().is_err_and(absent) {
-            self.enable(&write.controller).map_err(|error| error.at(&write.field))?;
-            result = self.leaf.write(&write.file, &write.value);
-        }
-        if write.absent == Absent::Fine && result.as_ref().is_err_and(absent) {
+        let written = match self.leaf.write(&write.file, &write.value) {
+            Err(error) if missing(&error) => self.write_without(write, error),
+            written => written,
+        };
+        written.map_err(|error| hint::add(error, write).at(&write.field))
+    }
+
+    /// The limit's file is not there.
+    fn write_without(&self, write: &Write, mut error: Error) -> Result<()> {
+        if write.absent == Absent::Fine {
             return Ok(());
         }
-        result.map_err(|error| {
-            let swap = absent(&error) && write.file.starts_with("memory.") && write.file.contains("sw");
-            let error = if swap {
-                error.hint("the kernel does not count swap: boot it with swapaccount=1")
-            } else {
-                error
+        if self.is_v2() && write.controller != Write::CORE {
+            self.enable(&write.controller)?;
+            match self.leaf.write(&write.file, &write.value) {
+                Err(again) if missing(&again) => error = again,
+                written => return written,
+            }
+        }
+        match &write.absent {
+            Absent::Instead { file, value } => match self.leaf.write(file, value) {
+                Err(neither) if missing(&neither) => Err(error),
+                written => written,
+            },
+            Absent::Error | Absent::Fine => Err(error),
+        }
+    }
+
+    /// Before anything is written: no value may be below what is in use, where the plan says so.
+    fn check(&self) -> Result<()> {
+        for write in &self.place.writes {
+            let Some(file) = write.floor else { continue };
+            let used = match self.leaf.read(file) {
+                Err(error) if missing(&error) => continue,
+                used => used.map_err(|error| error.at(&write.field))?,
             };
-            error.at(&write.field)
-        })
+            if let (Ok(used), Ok(value)) = (used.trim().parse::<u64>(), write.value.parse::<u64>())
+                && value < used
+            {
+                let reason = format!("{} = {value} is below what is in use, {file} = {used}", write.file);
+                return Err(Error::new(reason)
+                    .at(&write.field)
+                    .hint("linux.resources.memory.checkBeforeUpdate asks for this check"));
+            }
+        }
+        Ok(())
     }
 
     /// Gives a controller to the container's v2 cgroup, from the top down. Asked for only when a limit was, and when
@@ -185,6 +215,11 @@ impl Site<'_> {
         }
         Ok(())
     }
+}
+
+/// There is no such file.
+fn missing(error: &Error) -> bool {
+    error.errno() == Errno::ENOENT as i32
 }
 
 /// The runtime lacks the permission, or the cgroup file system is mounted read-only.

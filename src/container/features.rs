@@ -48,7 +48,7 @@ pub(crate) fn features() -> Features {
 
 fn linux() -> LinuxFeature {
     let mut cgroup = Cgroup::default();
-    cgroup.set_v1(Some(true)).set_v2(Some(true)).set_rdma(Some(false));
+    cgroup.set_v1(Some(true)).set_v2(Some(true)).set_rdma(Some(true));
     cgroup.set_systemd(Some(false)).set_systemd_user(Some(false));
     let mut rdt = IntelRdt::default();
     rdt.set_enabled(Some(false)).set_schemata(Some(false)).set_monitoring(Some(false));

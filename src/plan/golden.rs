@@ -31,6 +31,8 @@ mod tests {
         ("plan/golden/joined_user", &["v2"]),
         ("plan/golden/paths", &["v2"]),
         ("plan/golden/process", &["v2"]),
+        ("plan/golden/resources", &["v2", "hybrid"]),
+        ("plan/golden/resources_v1", &["v1", "v2"]),
         ("plan/golden/root_private", &["v2"]),
         ("plan/golden/root_shared", &["v2"]),
         ("plan/golden/time", &["v2"]),
@@ -40,12 +42,29 @@ mod tests {
     /// Every capability up to CAP_CHECKPOINT_RESTORE, the last of Linux 5.9 and later.
     const ALL: u64 = (1 << 41) - 1;
 
+    fn hierarchy(mount: &str, controllers: &str) -> Hierarchy {
+        let own = "/system.slice/engine".into();
+        Hierarchy { mount: mount.into(), controllers: controllers.into(), own }
+    }
+
+    /// Every controller that v1 has limits for, and no cgroup2.
+    fn v1() -> CgroupLayout {
+        let controllers = [
+            "cpuset",
+            "cpu,cpuacct",
+            "memory",
+            "pids",
+            "devices",
+            "blkio",
+            "hugetlb",
+            "net_cls,net_prio",
+            "rdma",
+        ];
+        let v1 = controllers.map(|name| hierarchy(&format!("/sys/fs/cgroup/{name}"), name));
+        CgroupLayout { v1: v1.into(), unified: None }
+    }
+
     fn layout(hybrid: bool) -> CgroupLayout {
-        let hierarchy = |mount: &str, controllers: &str| Hierarchy {
-            mount: mount.into(),
-            controllers: controllers.into(),
-            own: "/system.slice/engine".into(),
-        };
         let v1 = |controllers: &str| hierarchy(&format!("/sys/fs/cgroup/{controllers}"), controllers);
         match hybrid {
             false => CgroupLayout { v1: Vec::new(), unified: Some(hierarchy("/sys/fs/cgroup", "")) },
@@ -73,6 +92,7 @@ mod tests {
         match name {
             "v2" => root,
             "hybrid" => Host { cgroups: layout(true), ..root },
+            "v1" => Host { cgroups: v1(), ..root },
             "old" => Host { mount_setattr: false, ..root },
             "nested" => Host { nested: true, ..root },
             "single" => user,

@@ -47,13 +47,24 @@ fn parse(text: &[u8], path: &Path) -> Result<Spec> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::new("a config is an object, this is an array").at(format_args!("{path:?}")));
     }
-    let spec: Spec =
+    let mut spec: Spec =
         decode(text).or_else(|fault| read_without_user(text, &fault).ok_or(fault)).map_err(|fault| {
             // Another version of the spec may well have other types; then that is the news.
             other_version(text).unwrap_or_else(|| explain(&fault, path))
         })?;
     version::check(spec.version())?;
+    let pids = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.pids().as_ref());
+    if pids.is_some_and(|pids| pids.limit() == 0) && !limits_pids(text, "/linux/resources") {
+        let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+        resources.map(|resources| resources.set_pids(None));
+    }
     Ok(spec)
+}
+
+/// Whether the resources at this JSON pointer have a `pids.limit`: oci-spec reads none as 0, which is a limit.
+pub(crate) fn limits_pids(text: &[u8], resources: &str) -> bool {
+    let value: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+    value.is_some_and(|value| value.pointer(&format!("{resources}/pids/limit")).is_some())
 }
 
 /// What serde found, and where.
@@ -233,6 +244,23 @@ mod tests {
             spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid())),
             Some((0, 0))
         );
+    }
+
+    #[test]
+    fn pids_without_a_limit_are_not_limited() {
+        for (pids, expected) in [
+            (r#"{}"#, None),
+            (r#"{"other":0}"#, None),
+            (r#"{"limit":0}"#, Some(0)),
+            (r#"{"limit":-1}"#, Some(-1)),
+            (r#"{"limit":7}"#, Some(7)),
+        ] {
+            let text = format!(r#"{{"ociVersion":"1.0.2","linux":{{"resources":{{"pids":{pids}}}}}}}"#);
+            let spec = parse(text.as_bytes(), Path::new("/c")).expect("valid");
+            let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+            let limit = resources.and_then(|resources| resources.pids().map(|pids| pids.limit()));
+            assert_eq!(limit, expected, "{pids}");
+        }
     }
 
     #[test]

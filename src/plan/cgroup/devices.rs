@@ -125,6 +125,7 @@ impl Rules {
                 file: file.into(),
                 value,
                 absent: Absent::Error,
+                floor: None,
             }
         };
         let first = write(&Field::new(FIELD), self.others, "a".to_owned());

@@ -90,13 +90,42 @@ pub(crate) struct Write {
     pub(crate) value: String,
     /// What it means that the kernel does not have the file.
     pub(crate) absent: Absent,
+    /// The value must be no less than the number in this file, if the cgroup has it (memory.checkBeforeUpdate).
+    pub(crate) floor: Option<&'static str>,
 }
 
 impl Write {
+    /// Whose files are named `cgroup.…` on v2: no controller that could be missing, but the core of each cgroup.
+    pub(crate) const CORE: &'static str = "cgroup";
+
+    /// The text of a plan.
+    fn line(&self) -> String {
+        let Write { field, file, value, absent, floor, .. } = self;
+        let instead = match absent {
+            Absent::Instead { file: other, value: second } if second == value => format!(", or {other}"),
+            Absent::Instead { file: other, value: second } => format!(", or {other} = {second}"),
+            Absent::Error | Absent::Fine => String::new(),
+        };
+        let floor = floor.map(|file| format!(", not below {file}")).unwrap_or_default();
+        format!("{field}: {file} = {value}{instead}{floor}")
+    }
+
     /// Without the file all is well, if so: the kernel does by itself what this value asks for.
     fn or_fine(&mut self, so: bool) {
         if so {
             self.absent = Absent::Fine;
+        }
+    }
+
+    /// Without the file, another one does the same.
+    fn or_else(&mut self, file: &'static str, value: impl ToString) {
+        self.absent = Absent::Instead { file: file.into(), value: value.to_string() };
+    }
+
+    /// The number in this file is the least that may be written, if so. No limit (`max`, -1) is never too low.
+    fn not_below(&mut self, file: &'static str, so: bool) {
+        if so && self.value.parse::<u64>().is_ok() {
+            self.floor = Some(file);
         }
     }
 }
@@ -109,6 +138,13 @@ pub(crate) enum Absent {
     Error,
     /// The kernel does what is asked anyway.
     Fine,
+    /// This file takes this value then.
+    Instead {
+        /// Its name in the same cgroup.
+        file: Cow<'static, str>,
+        /// Written in one write.
+        value: String,
+    },
 }
 
 /// An eBPF device filter.
@@ -156,9 +192,7 @@ impl CgroupPlan {
             let kind = if place.version() == Version::V2 { "v2" } else { &place.controllers };
             let optional = if place.optional { ", if permitted" } else { "" };
             lines.push(format!("linux.cgroupsPath: cgroup {:?} ({kind}{optional})", place.directory()));
-            lines.extend(
-                place.writes.iter().map(|write| format!("{}: {} = {}", write.field, write.file, write.value)),
-            );
+            lines.extend(place.writes.iter().map(Write::line));
         }
         lines.extend(
             self.filter.iter().map(|filter| format!("linux.resources.devices: filter {}", filter.rules)),

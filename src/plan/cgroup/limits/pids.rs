@@ -16,3 +16,21 @@ pub(super) fn limit(list: &mut List, resources: &LinuxResources) -> Result<()> {
     list.push("pids.limit", "pids.max", value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refused, text};
+    use crate::plan::cgroup::Version;
+    use serde_json::json;
+
+    #[test]
+    fn zero_is_a_limit_and_minus_one_is_none() {
+        for version in [Version::V1, Version::V2] {
+            for (limit, value) in [(100, "100"), (1, "1"), (0, "1"), (-1, "max")] {
+                let pids = json!({"pids": {"limit": limit}});
+                assert_eq!(text(&pids, version), format!("pids.max={value}"));
+            }
+        }
+        refused(&json!({"pids": {"limit": -2}}), "pids.limit", &[Version::V1, Version::V2]);
+    }
+}
