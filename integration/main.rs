@@ -28,6 +28,7 @@ mod mounts;
 mod namespaces;
 mod old_kernel;
 mod paths;
+mod pause;
 mod process;
 mod sysctl;
 mod userns;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         ("namespaces", namespaces::CASES),
         ("old_kernel", old_kernel::CASES),
         ("paths", paths::CASES),
+        ("pause", pause::CASES),
         ("process", process::CASES),
         ("sysctl", sysctl::CASES),
         ("userns", userns::CASES),

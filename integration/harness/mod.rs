@@ -17,7 +17,8 @@ pub(crate) use case::Case;
 pub(crate) use layout::Layout;
 pub(crate) use needs::Need;
 pub(crate) use processes::{
-    forget, hold, is_alive, output, parent, processes_in_state, reap_orphans, spawn, start_time, status_field,
+    forget, hold, is_alive, output, parent, processes_in_state, reap_orphans, spawn, start_time, state_of,
+    status_field,
 };
 pub(crate) use sandbox::{Sandbox, until};
 pub(crate) use world::{binary, main};

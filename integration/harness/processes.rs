@@ -102,6 +102,11 @@ pub(crate) fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| !['Z', 'X'].contains(&stat.state))
 }
 
+/// The process's state, field 3 of /proc/PID/stat; none if it is gone.
+pub(crate) fn state_of(pid: i32) -> Option<char> {
+    stat(pid).map(|stat| stat.state)
+}
+
 /// The process's parent.
 pub(crate) fn parent(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.parent)

@@ -2,8 +2,11 @@
 //! on v1. Waits, bounded, until the kernel says that it is so.
 
 use super::directory::Directory;
+use super::tree;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
+use crate::sys::pidfd;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a freeze or thaw may take. A process in an uninterruptible call holds a freeze up.
@@ -27,17 +30,38 @@ impl Freezer {
         let frozen = match self {
             Freezer::V2(cgroup) => {
                 cgroup.write("cgroup.freeze", "1")?;
-                deadline.event(cgroup, "frozen", "1")
+                // Nobody is left to be frozen once all are dead, however often others thaw.
+                deadline.event(cgroup, &["frozen 1", "populated 0"])
             }
             Freezer::V1(cgroup) => freeze_v1(cgroup, deadline),
         };
         if matches!(frozen, Ok(true)) {
             return Ok(());
         }
+        // v2 wakes whoever it releases; on v1 the frozen look as if they waited.
+        let early = matches!(self, Freezer::V2(_)).then(|| self.obstacle());
         self.release()?;
         frozen?;
-        Err(Error::new(format!("{} did not freeze within {} s", self.path(), BOUND.as_secs()))
-            .hint("a process waits in the kernel and cannot be stopped"))
+        let error =
+            Error::new(format!("{} did not freeze within {} s", self.cgroup().path(), BOUND.as_secs()));
+        Err(error.hint(early.unwrap_or_else(|| self.obstacle())?))
+    }
+
+    /// Who holds a freeze up: processes in an uninterruptible call.
+    fn obstacle(&self) -> Result<String> {
+        let mut pids = BTreeSet::new();
+        tree::unless_gone(tree::processes(self.cgroup(), &mut pids))?;
+        pids.retain(|pid| pidfd::is_uninterruptible(*pid));
+        let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+        Ok(match pids.first() {
+            None => "a process was in the kernel and could not be stopped".to_owned(),
+            Some(first) => {
+                format!(
+                    "waiting in the kernel, not to be stopped: {}; see /proc/{first}/stack",
+                    pids.join(", ")
+                )
+            }
+        })
     }
 
     /// Releases all processes.
@@ -45,13 +69,14 @@ impl Freezer {
         self.release()?;
         let deadline = Deadline::after(BOUND);
         let thawed = match self {
-            Freezer::V2(cgroup) => deadline.event(cgroup, "frozen", "0")?,
+            Freezer::V2(cgroup) => deadline.event(cgroup, &["frozen 0"])?,
             Freezer::V1(cgroup) => until(deadline, || Ok(state(cgroup)? == "THAWED"))?,
         };
         if thawed {
             return Ok(());
         }
-        Err(Error::new(format!("{} did not thaw", self.path())).hint("a cgroup above it is frozen"))
+        let error = Error::new(format!("{} did not thaw", self.cgroup().path()));
+        Err(error.hint("a cgroup above it is frozen"))
     }
 
     /// Whether the processes are stopped, also by a freeze of a cgroup above.
@@ -59,6 +84,21 @@ impl Freezer {
         match self {
             Freezer::V2(cgroup) => Ok(cgroup.read("cgroup.events")?.lines().any(|line| line == "frozen 1")),
             Freezer::V1(cgroup) => Ok(state(cgroup)? != "THAWED"),
+        }
+    }
+
+    /// Whether this process would be frozen; one that ends just now would not.
+    pub(crate) fn holds(&self, pid: i32) -> Result<bool> {
+        let mut pids = BTreeSet::new();
+        tree::unless_gone(tree::processes(self.cgroup(), &mut pids))?;
+        Ok(pids.contains(&pid))
+    }
+
+    /// Whether somebody has asked for a freeze of just this cgroup, be it done or not.
+    pub(crate) fn is_asked(&self) -> Result<bool> {
+        match self {
+            Freezer::V2(cgroup) => Ok(cgroup.read("cgroup.freeze")?.trim() == "1"),
+            Freezer::V1(cgroup) => Ok(cgroup.read("freezer.self_freezing")?.trim() == "1"),
         }
     }
 
@@ -70,9 +110,9 @@ impl Freezer {
         }
     }
 
-    fn path(&self) -> &str {
+    fn cgroup(&self) -> &Directory {
         let (Freezer::V2(cgroup) | Freezer::V1(cgroup)) = self;
-        cgroup.path()
+        cgroup
     }
 }
 

@@ -121,7 +121,7 @@ impl Entry {
             if pids.is_empty() {
                 deadline.moment()?;
             } else if self.is_v2() {
-                deadline.event(&cgroup, "populated", "0")?;
+                deadline.event(&cgroup, &["populated 0"])?;
             } else {
                 deadline.exits(&Vec::from_iter(pids))?;
             }
@@ -185,7 +185,7 @@ impl Record {
                     if !self.entries.iter().all(Entry::is_v2) {
                         self.release_all()?;
                     }
-                    deadline.event(&cgroup, "populated", "0")?
+                    deadline.event(&cgroup, &["populated 0"])?
                 }
             };
         }
@@ -239,6 +239,27 @@ impl Record {
     /// The one to freeze with.
     pub(super) fn freezer(&self) -> Result<Option<Freezer>> {
         Ok(self.freezers()?.into_iter().next())
+    }
+
+    /// Stops all processes, this one among them, and waits until they stand still.
+    ///
+    /// # Errors
+    /// There is nothing to freeze with, or, rootless, the process is not in it; or a process cannot be stopped in
+    /// time, then all of them run on.
+    pub(crate) fn freeze(&self, pid: i32) -> Result<()> {
+        let none = || Error::new("the container has no cgroup that could be frozen");
+        let freezer = self.freezer()?.ok_or_else(none)?;
+        if freezer.holds(pid)? { freezer.freeze() } else { Err(none()) }
+    }
+
+    /// Whether a freeze was asked for that may not have come to its end: the runtime that asked was killed.
+    pub(crate) fn is_freezing(&self) -> Result<bool> {
+        for freezer in self.freezers()? {
+            if tree::unless_gone(freezer.is_asked())?.unwrap_or(false) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Releases all processes, whoever stopped them.

@@ -68,9 +68,9 @@ impl Deadline {
         if self.poll(&mut fds, Some(Duration::from_millis(100)))? { self.moment() } else { Ok(()) }
     }
 
-    /// Until cgroup.events of a v2 cgroup says `key value`; false when the time is over, true also when the cgroup is
-    /// gone.
-    pub(crate) fn event(self, cgroup: &Directory, key: &str, value: &str) -> Result<bool> {
+    /// Until cgroup.events of a v2 cgroup has one of these lines; false when the time is over, true also when the
+    /// cgroup is gone.
+    pub(crate) fn event(self, cgroup: &Directory, wanted: &[&str]) -> Result<bool> {
         let file = match cgroup.open("cgroup.events", OFlags::RDONLY) {
             Ok(file) => file,
             Err(error) if gone(&error) => return Ok(true),
@@ -87,7 +87,7 @@ impl Deadline {
                 }
             };
             let text = String::from_utf8_lossy(&bytes[..length]);
-            if text.lines().any(|line| line.split_once(' ') == Some((key, value))) {
+            if text.lines().any(|line| wanted.contains(&line)) {
                 return Ok(true);
             }
             if !self.poll(&mut [PollFd::new(&file, PollFlags::PRI)], None)? {

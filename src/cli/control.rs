@@ -1,15 +1,29 @@
-//! `start`, `kill` and `delete`: the commands that change a container that is there.
+//! `start`, `pause`, `resume`, `kill` and `delete`: the commands that change a container that is there.
 
 use anyhow::Result;
 use clap::Parser;
 
 use super::args::{Words, parse};
 use super::signal::Signal;
-use crate::container::{Settings, delete, kill, start};
+use crate::container::{Settings, delete, kill, pause, start};
 
 #[derive(Debug, Parser)]
 #[command(name = "start")]
 struct Start {
+    /// Name of the container
+    id: String,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "pause")]
+struct Pause {
+    /// Name of the container
+    id: String,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "resume")]
+struct Resume {
     /// Name of the container
     id: String,
 }
@@ -41,6 +55,20 @@ struct Delete {
 pub(crate) fn start(settings: &Settings, words: Words) -> Result<u8> {
     let Start { id } = parse(words)?;
     start::start(settings, &id)?;
+    Ok(0)
+}
+
+/// `onggi pause ID`
+pub(crate) fn pause(settings: &Settings, words: Words) -> Result<u8> {
+    let Pause { id } = parse(words)?;
+    pause::pause(settings, &id)?;
+    Ok(0)
+}
+
+/// `onggi resume ID`
+pub(crate) fn resume(settings: &Settings, words: Words) -> Result<u8> {
+    let Resume { id } = parse(words)?;
+    pause::resume(settings, &id)?;
     Ok(0)
 }
 

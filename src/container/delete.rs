@@ -98,10 +98,15 @@ pub(super) fn stop(saved: &Saved) -> Result<()> {
     slay(saved, state::process(saved)?.as_ref())
 }
 
-/// Kills the container process, if it lives, and waits until it is dead.
+/// Kills the container process, if it lives, and waits until it is dead. Those it has started go with it, also where
+/// no pid namespace of its own ends them: as long as the process lives, its cgroup is nobody else's, even one that was
+/// there before the container.
 fn slay(saved: &Saved, process: Option<&Process>) -> Result<()> {
     let Some(process) = process else { return Ok(()) };
     process.signal(nix::libc::SIGKILL)?;
+    if let Some(cgroup) = &saved.cgroup {
+        cgroup.kill()?;
+    }
     thaw(saved)?;
     if process.exited(DEATH_WAIT)? {
         return Ok(());

@@ -10,6 +10,7 @@ mod id;
 pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;
+pub(crate) mod pause;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod run;

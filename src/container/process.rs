@@ -43,6 +43,11 @@ impl Process {
         pidfd::pidfd_send_signal(self.fd(), signal)
     }
 
+    /// Whether it has exited, or is about to once it is not frozen.
+    pub(crate) fn is_doomed(&self) -> Result<bool> {
+        Ok(pidfd::is_killed(self.pid) || self.exited(Duration::ZERO)?)
+    }
+
     /// Whether it has exited, waiting for it at most this long.
     pub(crate) fn exited(&self, wait: Duration) -> Result<bool> {
         pidfd::exited(self.fd(), wait)

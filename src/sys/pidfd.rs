@@ -106,22 +106,48 @@ pub(crate) fn reap_any() -> Result<Option<(i32, Exit)>> {
 /// None: there is no such process.
 pub(crate) fn start_time(pid: i32) -> Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
-    let mut text = Vec::with_capacity(512);
-    let read = File::open(&path).and_then(|file| file.take(4096).read_to_end(&mut text));
-    if let Err(error) = read {
-        return match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ESRCH) => Ok(None),
-            errno => Err(Error::call(format!("read({path:?})"), errno.unwrap_or(libc::EIO))),
-        };
-    }
+    let text = match read_stat(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ESRCH) => Ok(None),
+                errno => Err(Error::call(format!("read({path:?})"), errno.unwrap_or(libc::EIO))),
+            };
+        }
+    };
     parse_start_time(&text).map(Some).ok_or_else(|| Error::new("no start time in field 22").at(path))
 }
 
-/// The second field, the program's name, may hold spaces, parentheses and any other byte; the last `)` ends it.
+/// Whether the process sleeps in a call of the kernel that no signal ends: state D, field 3 of `/proc/PID/stat`. One
+/// that is gone does not.
+pub(crate) fn is_uninterruptible(pid: i32) -> bool {
+    read_stat(&format!("/proc/{pid}/stat")).is_ok_and(|text| parse_field(&text, 3) == Some("D"))
+}
+
+/// Whether a SIGKILL waits for the process, which is stopped where none is delivered: SigPnd of `/proc/PID/status`. The
+/// kernel gives it to every thread. One that is gone waits for nothing.
+pub(crate) fn is_killed(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (libc::SIGKILL - 1) != 0
+}
+
+fn read_stat(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(512);
+    File::open(path)?.take(4096).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 fn parse_start_time(stat: &[u8]) -> Option<u64> {
+    parse_field(stat, 22)?.parse().ok()
+}
+
+/// A field by its number in proc(5), from 3 on. The second field, the program's name, may hold spaces, parentheses
+/// and any other byte; the last `)` ends it.
+fn parse_field(stat: &[u8], number: usize) -> Option<&str> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    // What follows is field 3 onwards.
-    std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().nth(number - 3)
 }
 
 #[cfg(test)]
