@@ -49,7 +49,8 @@ enum End {
 }
 
 impl Entry {
-    fn is_v2(&self) -> bool {
+    /// The unified hierarchy's.
+    pub(super) fn is_v2(&self) -> bool {
         self.controllers.is_empty()
     }
 
@@ -58,7 +59,7 @@ impl Entry {
     }
 
     /// None if it is gone.
-    fn open(&self) -> Result<Option<Directory>> {
+    pub(super) fn open(&self) -> Result<Option<Directory>> {
         let Some(top) = tree::unless_gone(self.top())? else { return Ok(None) };
         tree::unless_gone(top.descend(self.path.names()))
     }

@@ -3,10 +3,12 @@
 mod attend;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod features;
 pub(crate) mod gate;
 mod handles;
 mod id;
+mod interfaces;
 pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;

@@ -8,5 +8,6 @@ pub(crate) mod fs;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
