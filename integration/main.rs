@@ -28,6 +28,7 @@ mod namespaces;
 mod old_kernel;
 mod paths;
 mod process;
+mod resctrl;
 mod sysctl;
 mod userns;
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         ("old_kernel", old_kernel::CASES),
         ("paths", paths::CASES),
         ("process", process::CASES),
+        ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
         ("userns", userns::CASES),
     ])

@@ -12,6 +12,7 @@ pub(crate) mod directory;
 pub(crate) mod filter;
 pub(crate) mod freezer;
 pub(crate) mod record;
+pub(crate) mod resctrl;
 pub(crate) mod survey;
 pub(crate) mod tree;
 pub(crate) mod wait;

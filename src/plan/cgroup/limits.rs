@@ -48,7 +48,6 @@ pub(crate) fn refuse_unsupported(linux: Option<&Linux>) -> Result<()> {
         true => Err(Error::new("not supported yet").at(field)),
         false => Ok(()),
     };
-    refuse("linux.intelRdt", linux.intel_rdt().as_ref().is_some_and(|rdt| *rdt != Default::default()))?;
     let Some(resources) = linux.resources() else { return Ok(()) };
     let some = |number: Option<u64>| number.is_some_and(|number| number != 0);
     refuse("linux.resources.blockIO", resources.block_io().as_ref().is_some_and(asks_for_block_io))?;
@@ -413,7 +412,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_named() {
         for (linux, field) in [
-            (json!({"intelRdt": {"closID": "x"}}), "linux.intelRdt"),
             (json!({"resources": {"blockIO": {"weight": 10}}}), "linux.resources.blockIO"),
             (
                 json!({"resources": {"blockIO": {"throttleReadBpsDevice": [{"major": 1, "minor": 1, "rate": 1}]}}}),
@@ -437,7 +435,7 @@ mod tests {
             let error = refuse_unsupported(Some(&linux)).unwrap_err().to_string();
             assert_eq!(error, format!("{field}: not supported yet"));
         }
-        let empty = json!({"intelRdt": {}, "resources": {
+        let empty = json!({"resources": {
             "blockIO": {"weight": 0, "weightDevice": [], "throttleReadBpsDevice": []}, "hugepageLimits": [],
             "network": {"classID": 0, "priorities": []}, "rdma": {}, "unified": {}, "cpu": {"realtimeRuntime": 0},
         }});
