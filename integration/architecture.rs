@@ -31,7 +31,11 @@ const TABLE: &[Row] = &[
         &["plan::step", "sys", "error"],
         &["std::thread", "oci_spec", "serde_json", "println!", "eprintln!"],
     ),
-    ("cgroup", &["plan::step", "plan::cgroup", "sys", "error"], &["oci_spec", "println!", "eprintln!"]),
+    (
+        "cgroup",
+        &["plan::step", "plan::cgroup", "plan::resctrl", "sys", "error"],
+        &["oci_spec", "println!", "eprintln!"],
+    ),
     (
         "plan",
         &["spec", "error"],

@@ -30,6 +30,7 @@ mod old_kernel;
 mod paths;
 mod pause;
 mod process;
+mod resctrl;
 mod sysctl;
 mod userns;
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ("paths", paths::CASES),
         ("pause", pause::CASES),
         ("process", process::CASES),
+        ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
         ("userns", userns::CASES),
     ])

@@ -28,11 +28,20 @@ pub(crate) enum Need {
     UserNamespaces,
     /// systemd as the system's manager, with a bus to ask it through.
     Systemd,
+    /// resctrl is mounted, or is not.
+    Resctrl(bool),
 }
 
 impl Need {
     /// A hard limit may be raised, an OOM score lowered.
     pub(crate) const SYS_RESOURCE: Need = Need::Capability(24, "CAP_SYS_RESOURCE");
+
+    /// Where resctrl is mounted.
+    pub(crate) fn resctrl() -> Option<PathBuf> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let line = table.lines().find(|line| line.contains(" - resctrl "))?;
+        line.split(' ').nth(4).map(PathBuf::from)
+    }
 
     /// Whether this machine has it.
     pub(crate) fn is_met(self, layout: Layout) -> bool {
@@ -102,6 +111,10 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
                 _ => ((5, 12), "an id-mapped mount"),
             };
             unless(kernel() >= needed, format!("{what} needs Linux {}.{}", needed.0, needed.1))
+        }
+        Need::Resctrl(wanted) => {
+            let why = if wanted { "no resctrl is mounted here" } else { "resctrl is mounted here" };
+            unless(Need::resctrl().is_some() == wanted, why.into())
         }
         Need::UserNamespaces => {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A directory of a cgroup file system, by descriptor. Reached only from a mount point whose file system is checked,
+//! A directory of a cgroup file system, or of resctrl, by descriptor. Reached only from a mount point whose file system is checked,
 //! beneath it, within the same mount, and through no symbolic link; the path it carries is for people.
 
 use crate::error::{Error, Result};
@@ -11,6 +11,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// CGROUP_SUPER_MAGIC, linux/magic.h.
 const V1_MAGIC: i64 = 0x0027_e0eb;
+
+/// RDTGROUP_SUPER_MAGIC, linux/magic.h.
+const RESCTRL_MAGIC: i64 = 0x0765_5821;
 
 /// openat2(2) says EAGAIN when something was renamed or mounted meanwhile; it is asked this often.
 const ATTEMPTS: u32 = 128;
@@ -36,6 +39,19 @@ impl Directory {
             return Err(Error::new(format!("{point} is no longer a cgroup v{version} file system")));
         }
         Ok(Directory { fd, path: point.trim_end_matches('/').to_owned() })
+    }
+
+    /// The top of resctrl mounted here; none if it is mounted no more. In unit tests any directory stands in for it.
+    pub(crate) fn resctrl(point: &str) -> Result<Option<Self>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let failed = |call, errno: Errno| Error::call(format!("{call}({point:?})"), errno.raw_os_error());
+        let fd = match rustix::fs::open(point, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            fd => fd.map_err(|errno| failed("open", errno))?,
+        };
+        let magic = rustix::fs::fstatfs(&fd).map_err(|errno| failed("fstatfs", errno))?.f_type as i64;
+        let path = point.trim_end_matches('/').to_owned();
+        Ok((magic == RESCTRL_MAGIC || cfg!(test)).then_some(Directory { fd, path }))
     }
 
     /// The directory that these names lead to; no names are the directory itself.

@@ -14,6 +14,7 @@ pub(crate) mod freezer;
 mod hint;
 pub(crate) mod oom;
 pub(crate) mod record;
+pub(crate) mod resctrl;
 pub(crate) mod stats;
 pub(crate) mod survey;
 pub(crate) mod tree;

@@ -9,10 +9,12 @@ use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, probe};
 use super::{attend, delete};
 use crate::cgroup::Survey;
+use crate::cgroup::resctrl::Resctrl;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
 use crate::init::{self, Inheritance};
+use crate::plan::host::Host;
 use crate::plan::step::Hook;
 use crate::plan::{self, Plan, Request};
 use crate::spec;
@@ -113,7 +115,7 @@ impl Creation {
         let warnings = spec::check(&spec)?;
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
-        let host = probe::host()?;
+        let host = Host { resctrl: probe::resctrl(&spec)?, ..probe::host()? };
         let request = Request {
             id: id.as_str(),
             bundle: &bundle,
@@ -144,13 +146,17 @@ impl Creation {
                 Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
             );
         }
-        let survey =
-            Survey::of(&plan.cgroup).map_err(|e| if exists(&root, &id) { already_exists() } else { e })?;
-        let mut claim = Claim::new(&root, &id, Saved { cgroup: Some(survey.record()), ..saved })?;
+        let taken = |e: Error| if exists(&root, &id) { already_exists() } else { e };
+        let survey = Survey::of(&plan.cgroup).map_err(taken)?;
+        let mut resctrl = plan.resctrl.as_ref().map(Resctrl::survey).transpose().map_err(taken)?;
+        let planned = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
+        let saved = Saved { cgroup: Some(survey.record()), resctrl: planned, ..saved };
+        let mut claim = Claim::new(&root, &id, saved)?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
         let mut cgroup = survey.create()?;
         cgroup.limit()?;
+        resctrl.iter_mut().try_for_each(Resctrl::prepare)?;
         let opened = handles::open(&plan.handles)?;
         let gate = gate.then(|| gate::bind(claim.dir())).transpose()?;
         let shared = Shared::new()?;
@@ -174,19 +180,38 @@ impl Creation {
         claim.update(|saved| {
             (saved.pid, saved.start_time, saved.ready) = (Some(newborn.pid), start_time, nonstop);
             saved.cgroup = Some(cgroup.record().clone());
+            saved.resctrl = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
         })?;
         cgroup.load_filter()?;
+        resctrl.iter().try_for_each(|resctrl| resctrl.record().attach(newborn.pid))?;
         if nonstop {
             // An init that is dead already says why below.
             let _ = link.go();
         }
-        if let Err(error) = attend::until_created(&plan, newborn, &link, &cgroup, &shared) {
-            drop((child, link, cgroup));
+        let created = attend::until_created(&plan, newborn, &link, &cgroup, &shared)
+            .and_then(|()| Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop));
+        if let Err(error) = created {
+            drop((child, link, cgroup, resctrl));
             run_poststop(settings, claim.saved())?;
             return Err(error);
         }
+        resctrl.into_iter().for_each(Resctrl::keep);
+        cgroup.keep();
+        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, told: nonstop })
+    }
+
+    /// The process stands at `Created`: what is left is done, and the world told. The pid file comes last, so that it
+    /// is there only when nothing can fail any more.
+    fn announce(
+        plan: &Plan,
+        newborn: &Newborn,
+        claim: &mut Claim,
+        options: &CreateOptions,
+        pidfd_socket: Option<OwnedFd>,
+        nonstop: bool,
+    ) -> Result<()> {
         if plan.birth.undumpable {
-            attend::adjust_oom_score(&plan, newborn.pid)?;
+            attend::adjust_oom_score(plan, newborn.pid)?;
         }
         if let Some(socket) = pidfd_socket {
             let pidfd = newborn.pidfd.as_fd();
@@ -195,11 +220,7 @@ impl Creation {
         if !nonstop {
             claim.update(|saved| saved.ready = true)?;
         }
-        if let Some(path) = &options.pid_file {
-            write_pid_file(path, newborn.pid)?;
-        }
-        cgroup.keep();
-        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, told: nonstop })
+        options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, newborn.pid))
     }
 }
 

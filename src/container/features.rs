@@ -51,7 +51,7 @@ fn linux() -> LinuxFeature {
     cgroup.set_v1(Some(true)).set_v2(Some(true)).set_rdma(Some(true));
     cgroup.set_systemd(Some(false)).set_systemd_user(Some(false));
     let mut rdt = IntelRdt::default();
-    rdt.set_enabled(Some(false)).set_schemata(Some(false)).set_monitoring(Some(false));
+    rdt.set_enabled(Some(true)).set_schemata(Some(true)).set_monitoring(Some(true));
     let mut memory = MemoryPolicy::default();
     memory.set_modes(Some(Vec::new())).set_flags(Some(Vec::new()));
     let mut idmap = IDMap::default();

@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::plan::host::Host;
-use crate::plan::layout::CgroupLayout;
+use crate::plan::layout::{self, CgroupLayout};
 use crate::sys::{fs, mount, process};
+use oci_spec::runtime::Spec;
 use std::ffi::CStr;
 
 /// CAP_SYS_ADMIN, linux/capability.h.
@@ -32,8 +33,17 @@ pub(crate) fn host() -> Result<Host> {
         permitted,
         newuidmap: helper("newuidmap"),
         newgidmap: helper("newgidmap"),
-        cgroups: layout()?,
+        cgroups: cgroups()?,
+        resctrl: None,
     })
+}
+
+/// Where resctrl is mounted, for a config that has linux.intelRdt; nobody else pays for reading the table of mounts.
+pub(crate) fn resctrl(spec: &Spec) -> Result<Option<String>> {
+    match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+        Some(_) => Ok(layout::resctrl(&fs::read_text(c"/proc/self/mountinfo")?)),
+        None => Ok(None),
+    }
 }
 
 /// In a user namespace other than the initial one, which alone maps all ids onto themselves (user_namespaces(7)).
@@ -51,7 +61,7 @@ fn known_capabilities() -> u64 {
 
 /// The table of mounts is long on a busy machine, and not needed where v2 alone is mounted and the runtime is in the
 /// topmost cgroup that it sees.
-fn layout() -> Result<CgroupLayout> {
+fn cgroups() -> Result<CgroupLayout> {
     let own = fs::read_text(c"/proc/self/cgroup")?;
     let v2 = fs::magic_of(STANDARD).is_ok_and(|magic| magic == fs::CGROUP2_MAGIC);
     match CgroupLayout::topmost(&own).filter(|_| v2) {

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::id::{ContainerId, DEEPEST};
-use crate::cgroup::Record;
+use crate::cgroup::{Record, resctrl};
 use crate::error::{Error, Result};
 use crate::plan::step::Hook;
 use crate::sys::dir::{self, EEXIST, ENOENT};
@@ -76,6 +76,9 @@ pub(crate) struct Saved {
     /// The control groups.
     #[serde(default)]
     pub(crate) cgroup: Option<Record>,
+    /// The group of resctrl.
+    #[serde(default)]
+    pub(crate) resctrl: Option<resctrl::Record>,
     /// `hooks.poststart` of config.json.
     #[serde(default)]
     pub(crate) poststart: Vec<Hook>,
@@ -102,6 +105,7 @@ impl Saved {
             ready: false,
             boot: None,
             cgroup: None,
+            resctrl: None,
             poststart: Vec::new(),
             poststop: Vec::new(),
         }
@@ -120,7 +124,7 @@ impl Saved {
         }
         if saved.boot.is_some() && saved.boot != Some(dir::boot_id()?) {
             // Whatever has these names now, it is not ours.
-            (saved.pid, saved.start_time, saved.cgroup) = (None, None, None);
+            (saved.pid, saved.start_time, saved.cgroup, saved.resctrl) = (None, None, None, None);
         }
         Ok(saved)
     }

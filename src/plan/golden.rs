@@ -25,6 +25,7 @@ mod tests {
         ("plan/golden/filesystems", &["v2", "hybrid"]),
         ("plan/golden/hooks", &["v2"]),
         ("plan/golden/host_mounts", &["v2"]),
+        ("plan/golden/intel_rdt", &["v2", "resctrl"]),
         ("plan/golden/joined", &["v2"]),
         ("plan/golden/joined_mount", &["v2"]),
         ("plan/golden/joined_pid", &["v2"]),
@@ -86,11 +87,13 @@ mod tests {
             newuidmap: None,
             newgidmap: None,
             cgroups: layout(false),
+            resctrl: None,
         };
         let user = Host { ids: (1000, 100), privileged: false, permitted: 0, ..root.clone() };
         let helper = |name: &str| Some(PathBuf::from(format!("/usr/bin/{name}")));
         match name {
             "v2" => root,
+            "resctrl" => Host { resctrl: Some("/sys/fs/resctrl".into()), ..root },
             "hybrid" => Host { cgroups: layout(true), ..root },
             "v1" => Host { cgroups: v1(), ..root },
             "old" => Host { mount_setattr: false, ..root },

@@ -23,4 +23,6 @@ pub(crate) struct Host {
     pub(crate) newgidmap: Option<std::path::PathBuf>,
     /// How control groups are mounted here.
     pub(crate) cgroups: CgroupLayout,
+    /// Where resctrl is mounted; looked up only for a config that has linux.intelRdt.
+    pub(crate) resctrl: Option<String>,
 }

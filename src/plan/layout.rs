@@ -82,6 +82,14 @@ impl CgroupLayout {
     }
 }
 
+/// Where resctrl is mounted as a whole, by the text of `/proc/self/mountinfo`.
+pub(crate) fn resctrl(mountinfo: &str) -> Option<String> {
+    let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let tree = Tree::of(&mounts);
+    let mut whole = mounts.iter().filter(|mount| mount.fstype == "resctrl" && mount.root == "/");
+    whole.find(|mount| tree.shows(mount)).map(|mount| mount.point.to_string())
+}
+
 /// Of several mounts of one hierarchy the one below `/sys/fs/cgroup`, else the first.
 fn best<'a, 'b: 'a>(mounts: impl Iterator<Item = &'a Mount<'b>>) -> Option<&'a Mount<'b>> {
     mounts.min_by_key(|mount| (!is_below(&mount.point, STANDARD), !is_below(&mount.root, "/")))
@@ -245,6 +253,19 @@ mod tests {
         for own in ["0::/user.slice\n", "0::/../x\n", "4:memory:/\n", ""] {
             assert_eq!(CgroupLayout::topmost(own), None, "{own}");
         }
+    }
+
+    #[test]
+    fn resctrl_is_found_by_its_type() {
+        let at =
+            |root: &str, point: &str| format!("60 24 0:70 {root} {point} rw,relatime - resctrl none rw\n");
+        let found = |text: &[&str]| resctrl(&text.concat());
+        assert_eq!(found(&[ROOT, TMPFS, V1]), None);
+        assert_eq!(found(&[ROOT, &at("/", "/sys/fs/resctrl")]), Some("/sys/fs/resctrl".to_owned()));
+        assert_eq!(found(&[ROOT, &at("/", "/sys/a\\040b")]), Some("/sys/a b".to_owned()));
+        assert_eq!(found(&[ROOT, &at("/gold", "/sys/fs/resctrl")]), None, "a part of it");
+        let covered = "61 60 0:71 / /sys/fs/resctrl rw - tmpfs none rw\n";
+        assert_eq!(found(&[ROOT, &at("/", "/sys/fs/resctrl"), covered]), None, "covered");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod older;
 pub(crate) mod process;
+pub(crate) mod resctrl;
 pub(crate) mod rootfs;
 pub(crate) mod step;
 pub(crate) mod sysctl;
@@ -25,6 +26,7 @@ use cgroup::CgroupPlan;
 use host::Host;
 use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
+use resctrl::ResctrlPlan;
 use std::path::Path;
 use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, Planned, StateText, Step};
 
@@ -56,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<String>,
     /// The control group.
     pub(crate) cgroup: CgroupPlan,
+    /// linux.intelRdt.
+    pub(crate) resctrl: Option<ResctrlPlan>,
     /// What the runtime opens before birth; steps name them by place.
     pub(crate) handles: Vec<(Field, Handle)>,
     /// How the container's process is born.
@@ -143,6 +147,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     let mut plan = Plan {
         warnings: Vec::new(),
         cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, rootless)?,
+        resctrl: resctrl::plan(spec, request.id, host.resctrl.as_deref())?,
         handles: Vec::new(),
         birth: Birth::default(),
         mount_call: MountCall::default(),

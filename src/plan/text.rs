@@ -12,6 +12,7 @@ use std::fmt;
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cgroup)?;
+        self.resctrl.iter().try_for_each(|resctrl| write!(f, "{resctrl}"))?;
         for (i, (field, handle)) in self.handles.iter().enumerate() {
             writeln!(f, "open    #{i} {handle}  # {field}")?;
         }

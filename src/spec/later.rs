@@ -42,7 +42,6 @@ const LATER: &[Later] = &[
         what: "SELinux labels",
         asked: |s| linux(s, |l| given(l.mount_label())),
     },
-    Later { field: "linux.intelRdt", what: "Intel RDT", asked: |s| linux(s, |l| l.intel_rdt().is_some()) },
     Later {
         field: "linux.memoryPolicy",
         what: "memory policies",

@@ -53,18 +53,41 @@ fn parse(text: &[u8], path: &Path) -> Result<Spec> {
             other_version(text).unwrap_or_else(|| explain(&fault, path))
         })?;
     version::check(spec.version())?;
-    let pids = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.pids().as_ref());
-    if pids.is_some_and(|pids| pids.limit() == 0) && !limits_pids(text, "/linux/resources") {
-        let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
-        resources.map(|resources| resources.set_pids(None));
-    }
+    read_pids(text, &mut spec);
+    read_older_monitoring(text, &mut spec)?;
     Ok(spec)
+}
+
+/// `pids` without a limit asks for nothing.
+fn read_pids(text: &[u8], spec: &mut Spec) {
+    let resources = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut());
+    let Some(resources) = resources else { return };
+    let unset = resources.pids().as_ref().is_some_and(|pids| pids.limit() == 0);
+    if unset && !limits_pids(text, "/linux/resources") {
+        resources.set_pids(None);
+    }
 }
 
 /// Whether the resources at this JSON pointer have a `pids.limit`: oci-spec reads none as 0, which is a limit.
 pub(crate) fn limits_pids(text: &[u8], resources: &str) -> bool {
     let value: Option<serde_json::Value> = serde_json::from_slice(text).ok();
     value.is_some_and(|value| value.pointer(&format!("{resources}/pids/limit")).is_some())
+}
+
+/// linux.intelRdt.enableCMT and enableMBM of runtime-spec 1.1 and 1.2, which oci-spec looks for in another spelling:
+/// the hardware monitors both or nothing, so that each asks for what is enableMonitoring since 1.3.
+fn read_older_monitoring(text: &[u8], spec: &mut Spec) -> Result<()> {
+    let rdt = spec.linux_mut().as_mut().and_then(|linux| linux.intel_rdt_mut().as_mut());
+    let Some(rdt) = rdt else { return Ok(()) };
+    let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    for name in ["enableCMT", "enableMBM"] {
+        match &value["linux"]["intelRdt"][name] {
+            serde_json::Value::Bool(true) => drop(rdt.set_enable_monitoring(Some(true))),
+            serde_json::Value::Bool(false) | serde_json::Value::Null => {}
+            _ => return Err(Error::new("not a boolean").at(format_args!("linux.intelRdt.{name}"))),
+        }
+    }
+    Ok(())
 }
 
 /// What serde found, and where.
@@ -133,6 +156,23 @@ mod tests {
 
     fn refused(text: &str) -> String {
         parse(text.as_bytes(), Path::new("/b/config.json")).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn older_names_ask_for_monitoring() {
+        let config = |rdt: &str| format!(r#"{{"ociVersion":"1.2.0","linux":{{"intelRdt":{rdt}}}}}"#);
+        for (rdt, on) in [
+            (r#"{"enableCMT": true}"#, Some(true)),
+            (r#"{"enableMBM": true, "enableCMT": false}"#, Some(true)),
+            (r#"{"enableMBM": false}"#, None),
+            (r#"{"enableMonitoring": true}"#, Some(true)),
+            ("{}", None),
+        ] {
+            let spec = parse(config(rdt).as_bytes(), Path::new("/c")).unwrap();
+            let rdt = spec.linux().as_ref().unwrap().intel_rdt().as_ref().unwrap();
+            assert_eq!(*rdt.enable_monitoring(), on);
+        }
+        assert_eq!(refused(&config(r#"{"enableCMT": 1}"#)), "linux.intelRdt.enableCMT: not a boolean");
     }
 
     #[test]

@@ -576,7 +576,6 @@ fn what_comes_later_is_refused_by_name() {
         ),
         ("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters"),
         ("/linux/mountLabel", json!("a"), "linux.mountLabel", "SELinux labels"),
-        ("/linux/intelRdt", json!({}), "linux.intelRdt", "Intel RDT"),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL"}), "linux.memoryPolicy", "memory policies"),
         ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", "network devices"),
     ];
