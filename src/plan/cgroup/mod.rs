@@ -242,7 +242,6 @@ pub(crate) fn plan(
     disabled: bool,
     rootless: bool,
 ) -> Result<CgroupPlan> {
-    limits::refuse_unsupported(linux)?;
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let layout = if disabled { &CgroupLayout::default() } else { layout };
     let mut plan = CgroupPlan { places: places(linux, id, layout)?, ..CgroupPlan::default() };

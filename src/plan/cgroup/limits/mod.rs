@@ -16,7 +16,7 @@ mod unified;
 use super::{Absent, Place, Version, Write};
 use crate::error::{Error, Result};
 use crate::plan::step::Field;
-use oci_spec::runtime::{Linux, LinuxResources};
+use oci_spec::runtime::LinuxResources;
 use std::borrow::Cow;
 
 /// A controller with limits here.
@@ -83,17 +83,6 @@ pub(crate) fn set(resources: &LinuxResources, places: &mut [Place], disabled: bo
     }
     unified::set(resources, places, disabled)?;
     Ok(warnings)
-}
-
-/// What a later version brings; an empty object asks for nothing.
-///
-/// # Errors
-/// The first field that asks for something.
-pub(crate) fn refuse_unsupported(linux: Option<&Linux>) -> Result<()> {
-    match linux.and_then(|linux| linux.intel_rdt().as_ref()) {
-        Some(rdt) if *rdt != Default::default() => Err(Error::new("not supported yet").at("linux.intelRdt")),
-        _ => Ok(()),
-    }
 }
 
 /// The writes of one controller as they are collected.
@@ -187,15 +176,5 @@ mod tests {
         for version in [Version::V1, Version::V2] {
             assert_eq!((text(&json!({}), version), text(&empty, version)), (String::new(), String::new()));
         }
-    }
-
-    #[test]
-    fn what_is_not_supported_is_named() {
-        let linux: Linux = serde_json::from_value(json!({"intelRdt": {"closID": "x"}})).unwrap();
-        let error = refuse_unsupported(Some(&linux)).unwrap_err().to_string();
-        assert_eq!(error, "linux.intelRdt: not supported yet");
-        let linux: Linux = serde_json::from_value(json!({"intelRdt": {}})).unwrap();
-        refuse_unsupported(Some(&linux)).unwrap();
-        refuse_unsupported(None).unwrap();
     }
 }
