@@ -32,6 +32,7 @@ mod pause;
 mod process;
 mod resctrl;
 mod sysctl;
+mod update;
 mod userns;
 
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         ("process", process::CASES),
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
+        ("update", update::CASES),
         ("userns", userns::CASES),
     ])
 }

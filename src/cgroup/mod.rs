@@ -8,10 +8,12 @@
 //! dropping it removes what it made.
 
 pub(crate) mod cpuset;
+pub(crate) mod device_list;
 pub(crate) mod directory;
 pub(crate) mod filter;
 pub(crate) mod freezer;
 mod hint;
+pub(crate) mod limit;
 pub(crate) mod oom;
 pub(crate) mod record;
 pub(crate) mod resctrl;
@@ -21,8 +23,8 @@ pub(crate) mod tree;
 pub(crate) mod wait;
 
 use crate::error::{Error, Result};
-use crate::plan::cgroup::{Absent, CgroupPlan, Place, Version, Write};
-use directory::Directory;
+use crate::plan::cgroup::CgroupPlan;
+use limit::Site;
 use nix::errno::Errno;
 pub(crate) use record::Record;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -38,16 +40,6 @@ pub(crate) struct Cgroup<'p> {
     /// The process cannot be born into the v2 cgroup, but perhaps be put there.
     unborn: bool,
     kept: bool,
-}
-
-/// One of them.
-#[derive(Debug)]
-struct Site<'p> {
-    place: &'p Place,
-    /// The mount point.
-    top: Directory,
-    /// The container's cgroup.
-    leaf: Directory,
 }
 
 impl<'p> Cgroup<'p> {
@@ -102,10 +94,16 @@ impl<'p> Cgroup<'p> {
     /// Loads the device filter of the v2 cgroup, if the plan has one. The process need not be held back while the
     /// kernel verifies it, but must not run the user's program before.
     pub(crate) fn load_filter(&self) -> Result<()> {
-        match (&self.plan.filter, self.v2()) {
-            (Some(filter), Some(site)) => filter::load(filter, site.leaf.as_fd()),
-            _ => Ok(()),
+        let Some(site) = self.v2() else { return Ok(()) };
+        // An earlier container may have left its own in a cgroup that was there before.
+        if self.record.entries.iter().any(|entry| entry.is_v2() && entry.made == 0) {
+            let optional = self.plan.filter.as_ref().is_none_or(|filter| filter.optional);
+            return match filter::replace(self.plan.filter.as_ref(), &site.leaf) {
+                Err(error) if optional && not_permitted(&error) => Ok(()),
+                replaced => replaced.map(drop),
+            };
         }
+        self.plan.filter.as_ref().map_or(Ok(()), |filter| filter::load(filter, &site.leaf))
     }
 
     /// All is well: the cgroups stay.
@@ -123,106 +121,6 @@ impl Drop for Cgroup<'_> {
             self.record.made().destroy().ok();
         }
     }
-}
-
-impl Site<'_> {
-    fn is_v2(&self) -> bool {
-        self.place.version() == Version::V2
-    }
-
-    /// In order. In a cgroup that was there before, old values may stand in the way of new ones (a memory limit above
-    /// the old limit of memory and swap): what the kernel calls invalid is tried once more after all others.
-    fn write_all(&self) -> Result<()> {
-        let mut again = Vec::new();
-        for write in &self.place.writes {
-            match self.write(write) {
-                Err(error) if error.errno() == Errno::EINVAL as i32 => again.push((write, error)),
-                result => result?,
-            }
-        }
-        let hopeless = again.len() == self.place.writes.len();
-        for (write, error) in again {
-            if hopeless {
-                return Err(error);
-            }
-            self.write(write)?;
-        }
-        Ok(())
-    }
-
-    fn write(&self, write: &Write) -> Result<()> {
-        let written = match self.leaf.write(&write.file, &write.value) {
-            Err(error) if missing(&error) => self.write_without(write, error),
-            written => written,
-        };
-        written.map_err(|error| hint::add(error, write).at(&write.field))
-    }
-
-    /// The limit's file is not there.
-    fn write_without(&self, write: &Write, mut error: Error) -> Result<()> {
-        if write.absent == Absent::Fine {
-            return Ok(());
-        }
-        if self.is_v2() && write.controller != Write::CORE {
-            self.enable(&write.controller)?;
-            match self.leaf.write(&write.file, &write.value) {
-                Err(again) if missing(&again) => error = again,
-                written => return written,
-            }
-        }
-        match &write.absent {
-            Absent::Instead { file, value } => match self.leaf.write(file, value) {
-                Err(neither) if missing(&neither) => Err(error),
-                written => written,
-            },
-            Absent::Error | Absent::Fine => Err(error),
-        }
-    }
-
-    /// Before anything is written: no value may be below what is in use, where the plan says so.
-    fn check(&self) -> Result<()> {
-        for write in &self.place.writes {
-            let Some(file) = write.floor else { continue };
-            let used = match self.leaf.read(file) {
-                Err(error) if missing(&error) => continue,
-                used => used.map_err(|error| error.at(&write.field))?,
-            };
-            if let (Ok(used), Ok(value)) = (used.trim().parse::<u64>(), write.value.parse::<u64>())
-                && value < used
-            {
-                let reason = format!("{} = {value} is below what is in use, {file} = {used}", write.file);
-                return Err(Error::new(reason)
-                    .at(&write.field)
-                    .hint("linux.resources.memory.checkBeforeUpdate asks for this check"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives a controller to the container's v2 cgroup, from the top down. Asked for only when a limit was, and when
-    /// its file is missing, so that nothing is changed above the container without need.
-    fn enable(&self, controller: &str) -> Result<()> {
-        let names = self.place.path.names();
-        for depth in 0..names.len() {
-            let above = self.top.descend(&names[..depth])?;
-            above.write("cgroup.subtree_control", &format!("+{controller}")).map_err(|error| match error.errno() {
-                e if e == Errno::EBUSY as i32 => error.hint(format!(
-                    "{} has processes of its own, so that it cannot limit cgroups below it: choose another linux.cgroupsPath",
-                    above.path()
-                )),
-                e if e == Errno::ENOENT as i32 || e == Errno::EINVAL as i32 => {
-                    error.hint(format!("the {controller} controller is not available there: see cgroup.controllers"))
-                }
-                _ => error,
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// There is no such file.
-fn missing(error: &Error) -> bool {
-    error.errno() == Errno::ENOENT as i32
 }
 
 /// The runtime lacks the permission, or the cgroup file system is mounted read-only.
@@ -347,7 +245,7 @@ mod tests {
                 let rules = serde_json::from_value::<Vec<_>>(json!([rule(one), rule(two)])).unwrap();
                 let rules = crate::plan::cgroup::devices::Rules::parse(&rules).unwrap();
                 let Some(program) = crate::plan::cgroup::program::Program::build(&rules) else { continue };
-                crate::sys::bpf::prog_load_cgroup_device(&program.0).unwrap();
+                crate::sys::bpf::prog_load_cgroup_device(&program.0, "onggi_test").unwrap();
             }
         }
         let many: Vec<Value> = (0..2_000)
@@ -357,8 +255,9 @@ mod tests {
             &serde_json::from_value::<Vec<_>>(many.into()).unwrap(),
         );
         let program = crate::plan::cgroup::program::Program::build(&rules.unwrap()).unwrap();
-        crate::sys::bpf::prog_load_cgroup_device(&program.0).unwrap();
-        let bad = crate::sys::bpf::prog_load_cgroup_device(&program.0[..1]).unwrap_err().to_string();
+        crate::sys::bpf::prog_load_cgroup_device(&program.0, "onggi_test").unwrap();
+        let bad =
+            crate::sys::bpf::prog_load_cgroup_device(&program.0[..1], "onggi_test").unwrap_err().to_string();
         assert!(bad.contains("the kernel's verifier says"), "{bad}");
     }
 

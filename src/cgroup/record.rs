@@ -6,6 +6,7 @@ use super::freezer::Freezer;
 use super::tree;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
+use crate::plan::cgroup::Place;
 use crate::plan::cgroup::path::CgroupPath;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
@@ -64,10 +65,11 @@ impl Entry {
         tree::unless_gone(top.descend(self.path.names()))
     }
 
-    /// v2: cgroup.kill (Linux 5.14).
+    /// v2: cgroup.kill (Linux 5.14). Not of a cgroup that stays: newer kernels (seen on 6.18) then kill at its birth
+    /// whoever is born into it later from elsewhere.
     fn end(&self) -> Result<End> {
         let Some(cgroup) = self.open()? else { return Ok(End::Gone) };
-        let killed = self.is_v2() && cgroup.write("cgroup.kill", "1").is_ok();
+        let killed = self.is_v2() && self.made > 0 && cgroup.write("cgroup.kill", "1").is_ok();
         Ok(if killed { End::Coming(cgroup) } else { End::Refused })
     }
 
@@ -147,6 +149,15 @@ impl Record {
     /// Without those that were there before the container, with whoever is in them.
     pub(super) fn made(&self) -> Self {
         Record { entries: self.entries.iter().filter(|entry| entry.made > 0).cloned().collect() }
+    }
+
+    /// Where they are, without limits.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let place = |entry: &Entry| {
+            let Entry { mount, controllers, path, .. } = entry.clone();
+            Place { mount, controllers, path, optional: false, writes: Vec::new() }
+        };
+        self.entries.iter().map(place).collect()
     }
 
     /// All processes in the container's cgroups and below, as numbers of the runtime's pid namespace.

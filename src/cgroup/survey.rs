@@ -2,9 +2,10 @@
 
 use super::directory::Directory;
 use super::freezer::Freezer;
+use super::limit::Site;
 use super::record::{Entry, Record};
 use super::wait::gone;
-use super::{Cgroup, Site, not_permitted, tree};
+use super::{Cgroup, not_permitted, tree};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::{CgroupPlan, Place, Version};
 use nix::errno::Errno;

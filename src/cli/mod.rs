@@ -13,6 +13,7 @@ mod settings;
 mod show;
 mod signal;
 mod spec_command;
+mod update;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "kill", about: "Send a signal to a container", run: control::kill },
     Command { name: "pause", about: "Stop all processes of a container where they are", run: control::pause },
     Command { name: "resume", about: "Let a paused container run on", run: control::resume },
+    Command { name: "update", about: "Change the limits of a container", run: update::update },
     Command { name: "delete", about: "Delete a stopped container", run: control::delete },
     Command { name: "list", about: "List the containers below --root", run: show::list },
     Command {
@@ -59,7 +61,7 @@ const SEALED: [&str; 2] = ["create", "run"];
 
 /// Commands of runc that other issues build; the answer has to be an error, also to `checkpoint --help`, by which
 /// podman asks whether checkpoints work.
-const NOT_BUILT: &[&str] = &["exec", "ps", "update", "checkpoint", "restore"];
+const NOT_BUILT: &[&str] = &["exec", "ps", "checkpoint", "restore"];
 
 /// The program: words in, exit status out.
 pub(crate) fn main() -> ExitCode {

@@ -240,6 +240,7 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         bundle,
         config,
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        resources: spec.linux().as_ref().and_then(|linux| linux.resources().clone()),
         poststart: plan.poststart.clone(),
         poststop: plan.poststop.clone(),
         ..Saved::new(id)

@@ -20,6 +20,7 @@ pub(crate) mod seal;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod store;
+pub(crate) mod update;
 
 use std::path::PathBuf;
 

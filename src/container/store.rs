@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::id::{ContainerId, DEEPEST};
@@ -79,6 +80,9 @@ pub(crate) struct Saved {
     /// The group of resctrl.
     #[serde(default)]
     pub(crate) resctrl: Option<resctrl::Record>,
+    /// `linux.resources`: of config.json, with every `update` since put over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<LinuxResources>,
     /// `hooks.poststart` of config.json.
     #[serde(default)]
     pub(crate) poststart: Vec<Hook>,
@@ -106,6 +110,7 @@ impl Saved {
             boot: None,
             cgroup: None,
             resctrl: None,
+            resources: None,
             poststart: Vec::new(),
             poststop: Vec::new(),
         }

@@ -90,6 +90,21 @@ fn read_older_monitoring(text: &[u8], spec: &mut Spec) -> Result<()> {
     Ok(())
 }
 
+/// Whether a value fits a type of linux.resources; the value is thrown away.
+///
+/// # Errors
+/// The field, and what its type is not.
+pub(crate) fn typed<T: DeserializeOwned>(value: &serde_json::Value) -> Result<()> {
+    if value.is_array() {
+        return Err(Error::new("linux.resources is an object, this is an array"));
+    }
+    let fits: std::result::Result<T, _> = serde_path_to_error::deserialize(value);
+    fits.map(drop).map_err(|fault| match fault.path().to_string().as_str() {
+        "." => Error::new(fault.inner().to_string()).at("linux.resources"),
+        path => Error::new(fault.inner().to_string()).at(format!("linux.resources.{path}")),
+    })
+}
+
 /// What serde found, and where.
 struct Fault {
     /// The JSON path, `.` for the document itself.

@@ -12,11 +12,13 @@ mod load;
 mod mounts;
 mod namespaces;
 mod process;
+mod resources;
 mod text;
 mod version;
 
 pub(crate) use files::check_files;
 pub(crate) use load::load;
+pub(crate) use resources::Part;
 
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};

