@@ -12,7 +12,7 @@ use super::Settings;
 use super::id::ContainerId;
 use super::interfaces::{self, Interface};
 use super::process::Process;
-use super::state::Facts;
+use super::state::{Facts, Status};
 use super::store::Seen;
 use crate::cgroup::Record;
 use crate::cgroup::oom::{Notice, OomWatch};
@@ -71,7 +71,8 @@ impl Watched {
     fn find(settings: &Settings, id: &str) -> Result<Self> {
         let id = ContainerId::new(id)?;
         let mut seen = Seen::open(&settings.root, &id)?;
-        let process = Facts::of(&mut seen)?.process.ok_or_else(|| not_running(&id))?;
+        let Facts { status, process } = Facts::of(&mut seen)?;
+        let process = process.filter(|_| status != Status::Stopped).ok_or_else(|| not_running(&id))?;
         Ok(Watched { process, cgroup: seen.saved().cgroup.clone().unwrap_or_default(), id })
     }
 
