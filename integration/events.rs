@@ -27,6 +27,7 @@ cases! {
     cpus_are_listed: Need::Controller("cpuset");
     block_devices_v1: Need::Only(Layout::V1), Need::Controller("blkio");
     block_devices_v2: Need::Only(Layout::V2), Need::Controller("io");
+    huge_pages_are_counted: Need::Controller("hugetlb");
     pressure_is_told: Need::File("/proc/pressure/cpu");
     interfaces_are_counted: Need::Program("nsenter"), Need::Program("ip"), Need::UserNamespaces;
     the_hosts_network_is_left_out;
@@ -387,6 +388,25 @@ fn block_devices_v2(sandbox: &mut Sandbox) {
     }
 }
 
+fn huge_pages_are_counted(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": 4 << 20 }]));
+    sandbox.start_sleeper();
+    let pages = stats(sandbox)["hugetlb"].clone();
+    let cgroup = sandbox.cgroup("hugetlb");
+    let names = fs::read_dir(&cgroup).unwrap().flatten().map(|it| it.file_name().into_string().unwrap());
+    let sizes = names.filter_map(|name| {
+        let size = name
+            .strip_prefix("hugetlb.")?
+            .strip_suffix(".failcnt")
+            .or(name.strip_prefix("hugetlb.")?.strip_suffix(".events"))?;
+        (!size.contains('.')).then(|| size.to_owned())
+    });
+    let mut sizes: Vec<String> = sizes.collect();
+    sizes.sort();
+    assert_eq!(keys(&pages), sizes, "{pages}");
+    assert_eq!(pages["2MB"], json!({ "failcnt": 0 }));
+}
+
 /// On v1 the hybrid layout has it, by its cgroup2 mount.
 fn pressure_is_told(sandbox: &mut Sandbox) {
     work(sandbox);
@@ -540,18 +560,12 @@ fn two_read_at_once(sandbox: &mut Sandbox) {
 fn a_paused_container_has_stats(sandbox: &mut Sandbox) {
     sandbox.start_sleeper();
     let events = follow(sandbox, "30ms");
-    let v1 = sandbox.cgroup("freezer").join("freezer.state");
-    let (file, freeze, thaw) = match v1.exists() {
-        true => (v1, "FROZEN", "THAWED"),
-        false => (sandbox.cgroup("cgroup").join("cgroup.freeze"), "1", "0"),
-    };
-    fs::write(&file, freeze).unwrap();
-    sandbox.wait_status("paused");
+    sandbox.onggi(&["pause", &sandbox.token]).finish().ok();
+    assert_eq!(sandbox.status(), "paused");
     assert_eq!(stats(sandbox)["pids"]["current"], 1);
     let lines = events.stdout().lines().count();
     wait_lines(&events, "stats", lines + 2);
-    fs::write(&file, thaw).unwrap();
-    sandbox.wait_status("running");
+    sandbox.onggi(&["resume", &sandbox.token]).finish().ok();
     sandbox.kill("KILL");
     ends_well(events);
 }
@@ -599,7 +613,9 @@ fn oom_is_told(sandbox: &mut Sandbox) {
     for events in both {
         let output = events.finish().ok();
         let told = output.stdout.lines().filter(|it| *it == line).count();
-        assert!((1..4).contains(&told), "one process was killed: {}", output.describe());
+        // v1 tells of each attempt to get memory that failed, until the killed process is gone.
+        let most = if sandbox.layout == Layout::V1 { 1000 } else { 1 };
+        assert!((1..=most).contains(&told), "one process was killed: {}", output.describe());
     }
 }
 
@@ -619,7 +635,7 @@ fn oom_that_ends_the_container_is_told(sandbox: &mut Sandbox) {
     go(sandbox);
     let output = events.finish().ok();
     assert!(output.stdout.lines().all(|line| line == oom_line(sandbox)), "{}", output.describe());
-    assert!((1..4).contains(&output.stdout.lines().count()), "{}", output.describe());
+    assert!(!output.stdout.is_empty(), "{}", output.describe());
     sandbox.wait_status("stopped");
 }
 
