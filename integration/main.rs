@@ -19,6 +19,7 @@ mod crash;
 mod cve;
 mod devices;
 mod errors;
+mod events;
 mod foreground;
 mod hooks;
 mod idmap;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("cve::state", cve::state::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
+        ("events", events::CASES),
         ("foreground", foreground::CASES),
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),

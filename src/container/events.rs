@@ -12,10 +12,11 @@ use super::Settings;
 use super::id::ContainerId;
 use super::interfaces::{self, Interface};
 use super::process::Process;
-use super::state::Facts;
+use super::state::{Facts, Status};
 use super::store::Seen;
 use crate::cgroup::Record;
 use crate::cgroup::oom::{Notice, OomWatch};
+use crate::cgroup::resctrl::{self, usage::Usage};
 use crate::cgroup::stats::Stats;
 use crate::error::{Error, Result};
 use crate::sys::poll::{Interest, poll};
@@ -39,17 +40,9 @@ struct Data {
     #[serde(flatten)]
     cgroup: Stats,
     /// Of the container's resctrl group; empty without one.
-    intel_rdt: IntelRdt,
+    intel_rdt: Usage,
     /// None: the network is not the container's own.
     network_interfaces: Option<Vec<Interface>>,
-}
-
-/// What runc tells of a resctrl group.
-#[derive(Debug, Default, Serialize)]
-struct IntelRdt {
-    /// Its `schemata`, line by line.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    schemata: Vec<String>,
 }
 
 impl Event<'_> {
@@ -65,14 +58,18 @@ struct Watched {
     id: ContainerId,
     process: Process,
     cgroup: Record,
+    resctrl: Option<resctrl::Record>,
 }
 
 impl Watched {
     fn find(settings: &Settings, id: &str) -> Result<Self> {
         let id = ContainerId::new(id)?;
         let mut seen = Seen::open(&settings.root, &id)?;
-        let process = Facts::of(&mut seen)?.process.ok_or_else(|| not_running(&id))?;
-        Ok(Watched { process, cgroup: seen.saved().cgroup.clone().unwrap_or_default(), id })
+        let Facts { status, process } = Facts::of(&mut seen)?;
+        let process = process.filter(|_| status != Status::Stopped).ok_or_else(|| not_running(&id))?;
+        let saved = seen.saved();
+        let (cgroup, resctrl) = (saved.cgroup.clone().unwrap_or_default(), saved.resctrl.clone());
+        Ok(Watched { id, process, cgroup, resctrl })
     }
 
     /// The line of what it uses now; none if it has ended, since then the figures may be anything's.
@@ -80,7 +77,9 @@ impl Watched {
         let read = || {
             let cgroup = Stats::of(&self.cgroup)?;
             let network_interfaces = interfaces::of(self.process.pid())?;
-            Ok(Data { cgroup, intel_rdt: IntelRdt::default(), network_interfaces })
+            let intel_rdt =
+                self.resctrl.as_ref().map_or(Ok(None), resctrl::Record::usage)?.unwrap_or_default();
+            Ok(Data { cgroup, intel_rdt, network_interfaces })
         };
         let data = read();
         if self.process.exited(Duration::ZERO)? {
@@ -229,8 +228,7 @@ mod tests {
 
     #[test]
     fn lines_have_runcs_form() {
-        let data =
-            Data { cgroup: Stats::default(), intel_rdt: IntelRdt::default(), network_interfaces: None };
+        let data = Data { cgroup: Stats::default(), intel_rdt: Usage::default(), network_interfaces: None };
         let line = Event { kind: "stats", id: "a", data: Some(data) }.line().unwrap();
         assert!(line.starts_with(r#"{"type":"stats","id":"a","data":{"cpu":{"#), "{line}");
         assert!(line.ends_with(",\"hugetlb\":{},\"intel_rdt\":{},\"network_interfaces\":null}}\n"), "{line}");

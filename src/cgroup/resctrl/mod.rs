@@ -587,6 +587,7 @@ mod tests {
             "l3_cache_schema_root": "L3:0=fff;1=fff", "l3_cache_schema": "L3:0=fff;1=fff",
             "mem_bw_info": {"bandwidth_gran": 10},
             "mem_bw_schema_root": "MB:0=100;1=100", "mem_bw_schema": "MB:0=100;1=100",
+            "schemata": ["L3:0=fff;1=fff", "MB:0=100;1=100"],
             "mbm_stats": [{"mbm_total_bytes": 5}, {}],
             "cmt_stats": [{"llc_occupancy": 1024}, {"llc_occupancy": 0}],
         });

@@ -28,6 +28,9 @@ pub(crate) struct Usage {
     /// The `MB` line of the container's group.
     #[serde(skip_serializing_if = "String::is_empty")]
     mem_bw_schema: String,
+    /// All lines of the container's group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    schemata: Vec<String>,
     /// Memory bandwidth used, per L3 cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     mbm_stats: Option<Vec<Bandwidth>>,
@@ -80,7 +83,6 @@ impl Record {
     ///
     /// # Returns
     /// None if resctrl or the group is gone.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the events command"))]
     pub(crate) fn usage(&self) -> Result<Option<Usage>> {
         let Some((top, group)) = self.open()? else { return Ok(None) };
         let (root, own) = (top.read("schemata")?, group.read("schemata")?);
@@ -95,6 +97,11 @@ impl Record {
             mem_bw_info: bandwidth_info(&top)?,
             mem_bw_schema_root: line(&root, "MB"),
             mem_bw_schema: line(&own, "MB"),
+            schemata: own
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .filter(|line| !line.is_empty())
+                .collect(),
             ..Usage::default()
         };
         if let Some(measured) = unless_gone(measured)? {
