@@ -4,7 +4,8 @@
 //! The order of a birth: [`Survey::of`] looks and touches nothing, its [`Survey::record`] goes into the state file,
 //! [`Survey::create`] makes the cgroups and [`Cgroup::limit`] writes the limits; then the process is born, on v2
 //! directly into [`Cgroup::birth_fd`]; [`Cgroup::attach`] puts it into all others and [`Cgroup::load_filter`] adds
-//! the device filter of v2, both before the process may go on. [`Cgroup::keep`] once all is well: until then,
+//! the device filter of v2, both before the process may go on. A scope of systemd needs its process to exist: there
+//! [`Cgroup::attach`] is where the cgroups are made and limited. [`Cgroup::keep`] once all is well: until then,
 //! dropping it removes what it made.
 
 pub(crate) mod cpuset;
@@ -19,6 +20,7 @@ pub(crate) mod record;
 pub(crate) mod resctrl;
 pub(crate) mod stats;
 pub(crate) mod survey;
+pub(crate) mod systemd;
 pub(crate) mod tree;
 pub(crate) mod wait;
 
@@ -30,6 +32,7 @@ pub(crate) use record::Record;
 use std::os::fd::{AsFd, BorrowedFd};
 
 pub(crate) use survey::Survey;
+use survey::Waiting;
 
 /// The container's cgroups, made or joined.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Cgroup<'p> {
     record: Record,
     /// The process cannot be born into the v2 cgroup, but perhaps be put there.
     unborn: bool,
+    /// systemd is still to be told.
+    waiting: Option<Waiting<'p>>,
     kept: bool,
 }
 
@@ -80,8 +85,36 @@ impl<'p> Cgroup<'p> {
         Ok(())
     }
 
-    /// Puts the process into every cgroup that it was not born into.
-    pub(crate) fn attach(&self, pid: i32) -> Result<()> {
+    /// Puts the process into every cgroup that it was not born into; a scope is started around it first, limited, and
+    /// given its device filter.
+    ///
+    /// # Errors
+    /// Also a process that is not in its scope afterwards.
+    pub(crate) fn attach(&mut self, pid: i32) -> Result<()> {
+        if let Some(waiting) = self.waiting.take() {
+            self.sites =
+                waiting.start(pid, &mut self.record).map_err(|error| error.at("linux.cgroupsPath"))?;
+            self.limit()?;
+            self.enter(pid)?;
+            self.verify(pid).map_err(|error| error.at("linux.cgroupsPath"))?;
+            return self.load_filter();
+        }
+        self.enter(pid)
+    }
+
+    /// systemd has put the process where the plan says.
+    fn verify(&self, pid: i32) -> Result<()> {
+        for site in self.sites.iter().filter(|site| site.place.is_systemds()) {
+            let inside = site.leaf.read("cgroup.procs")?;
+            if !inside.lines().any(|line| line.parse() == Ok(pid)) {
+                let reason = format!("systemd has not put process {pid} into {}", site.leaf.path());
+                return Err(Error::new(reason).hint(format!("it is where /proc/{pid}/cgroup says")));
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, pid: i32) -> Result<()> {
         for site in self.sites.iter().filter(|site| self.unborn || !site.is_v2()) {
             match site.leaf.write("cgroup.procs", &pid.to_string()) {
                 Err(error) if site.place.optional && not_permitted(&error) => {}
@@ -149,7 +182,7 @@ mod tests {
         let mut layout = CgroupLayout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         change(&mut layout);
         let linux = serde_json::from_value(linux).unwrap();
-        crate::plan::cgroup::plan(Some(&linux), "onggi-unit", &layout, false, false).unwrap()
+        crate::plan::cgroup::plan(Some(&linux), "onggi-unit", &layout, false, false, None).unwrap()
     }
 
     /// The script begins once its shell is in the cgroup.
@@ -171,7 +204,7 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn whole_life() {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-parent/whole"}));
-        let survey = Survey::of(&plan).unwrap();
+        let survey = Survey::of(&plan, None).unwrap();
         let before = survey.record();
         assert!(exists(&before).iter().all(|there| !there));
         let cgroup = survey.create().unwrap();
@@ -180,7 +213,7 @@ mod tests {
         assert!(exists(&before).iter().all(|there| *there));
         let mut child = process(&cgroup, "sleep 100 & exec sleep 100");
         cgroup.load_filter().unwrap();
-        let taken = Survey::of(&plan).unwrap_err().to_string();
+        let taken = Survey::of(&plan, None).unwrap_err().to_string();
         assert!(taken.contains("is in use"), "{taken}");
         let record = cgroup.keep();
         let pids = record.processes().unwrap();
@@ -211,7 +244,7 @@ mod tests {
         let no_freezer = |layout: &mut CgroupLayout| layout.v1.retain(|row| !row.has("freezer"));
         for change in [v1_only, no_freezer] {
             let plan = planned_on(config.clone(), change);
-            let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+            let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
             cgroup.limit().unwrap();
             let forks = "while :; do sleep 0.01 & done";
             let mut children = [process(&cgroup, forks), process(&cgroup, "exec sleep 100")];
@@ -265,7 +298,7 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn dropped_means_undone() {
         let plan = planned(json!({}));
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         cgroup.limit().unwrap();
         let record = cgroup.record().clone();
         let mut child = process(&cgroup, "exec sleep 100");
@@ -278,8 +311,8 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn existing_cgroup_is_joined_and_stays() {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-there"}));
-        let first = Survey::of(&plan).unwrap().create().unwrap().keep();
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let first = Survey::of(&plan, None).unwrap().create().unwrap().keep();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         assert!(cgroup.record().entries.iter().all(|entry| entry.made == 0));
         cgroup.limit().unwrap();
         let mut child = process(&cgroup, "exec sleep 100");
@@ -297,7 +330,7 @@ mod tests {
     fn nested_cgroups_of_the_container_go_too() {
         use std::os::unix::ffi::OsStrExt;
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-nested"}));
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         cgroup.limit().unwrap();
         for entry in &cgroup.record().entries {
             let mut dir = std::path::PathBuf::from(format!("{}{}", entry.mount, entry.path));
@@ -327,7 +360,7 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn signals_reach_all() {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-signal"}));
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         cgroup.limit().unwrap();
         let mut children: Vec<Child> = (0..5).map(|_| process(&cgroup, "exec sleep 100")).collect();
         let record = cgroup.keep();
@@ -359,7 +392,7 @@ mod tests {
             "devices": [{"allow": false, "access": "rwm"}]
         }}));
         for _ in 0..2 {
-            let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+            let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
             cgroup.limit().unwrap();
             for site in &cgroup.sites {
                 for write in site.place.writes.iter().filter(|write| write.controller != "devices") {
@@ -372,10 +405,10 @@ mod tests {
             }
             let smaller = planned(json!({"cgroupsPath": "/onggi-unit-deep/a/limits", "resources": {
                 "memory": {"limit": 268435456, "swap": 268435456}}}));
-            Survey::of(&smaller).unwrap().create().unwrap().limit().unwrap();
+            Survey::of(&smaller, None).unwrap().create().unwrap().limit().unwrap();
         }
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-bad", "resources": {"cpu": {"cpus": "900"}}}));
-        let error = Survey::of(&plan).unwrap().create().unwrap().limit().unwrap_err().to_string();
+        let error = Survey::of(&plan, None).unwrap().create().unwrap().limit().unwrap_err().to_string();
         assert!(error.starts_with("linux.resources.cpu.cpus: write(\"/sys/fs/cgroup/cpuset/onggi-unit-bad/cpuset.cpus\", \"900\"): E"), "{error}");
     }
 
@@ -386,7 +419,7 @@ mod tests {
         if plan.attaches_after_birth() {
             return;
         }
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         let error = cgroup.limit().unwrap_err().to_string();
         assert!(
             error.starts_with(

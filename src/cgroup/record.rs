@@ -3,6 +3,7 @@
 
 use super::directory::Directory;
 use super::freezer::Freezer;
+use super::systemd::{self, ScopeRecord};
 use super::tree;
 use super::wait::Deadline;
 use crate::error::{Error, Result};
@@ -23,6 +24,9 @@ const REMOVE_BOUND: Duration = Duration::from_secs(5);
 pub(crate) struct Record {
     /// One for each hierarchy; the unified one, if there is one, is the first.
     pub(crate) entries: Vec<Entry>,
+    /// systemd has made them, as far as it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<ScopeRecord>,
 }
 
 /// One of them.
@@ -148,7 +152,8 @@ fn held_by(pids: &BTreeSet<i32>) -> String {
 impl Record {
     /// Without those that were there before the container, with whoever is in them.
     pub(super) fn made(&self) -> Self {
-        Record { entries: self.entries.iter().filter(|entry| entry.made > 0).cloned().collect() }
+        let entries = self.entries.iter().filter(|entry| entry.made > 0).cloned().collect();
+        Record { entries, scope: self.scope.clone() }
     }
 
     /// Where they are, without limits.
@@ -300,12 +305,25 @@ impl Record {
 
     /// The end: whatever still runs is killed, what the runtime made is removed. Where nothing runs any more this is
     /// one rmdir(2) for each cgroup. One that was there before the container stays, with everybody in it.
+    /// A scope is ended by systemd, whatever driver the caller believes in.
     pub(crate) fn destroy(&self) -> Result<()> {
+        if let Some(scope) = &self.scope {
+            return self.destroy_scope(scope);
+        }
         let quickly = |entry: &Entry| matches!(entry.remove(false), Ok(true));
         if self.entries.iter().all(quickly) {
             return Ok(());
         }
         self.made().kill()?;
         self.remove()
+    }
+
+    /// The processes are killed first, so that systemd has none to wait for. Where it cannot be reached, all that it
+    /// has made is removed without it: it sees that the scope is empty, and forgets it.
+    fn destroy_scope(&self, scope: &ScopeRecord) -> Result<()> {
+        self.made().kill()?;
+        let stopped = systemd::stop(scope);
+        self.remove()?;
+        stopped
     }
 }

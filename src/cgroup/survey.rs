@@ -4,9 +4,11 @@ use super::directory::Directory;
 use super::freezer::Freezer;
 use super::limit::Site;
 use super::record::{Entry, Record};
+use super::systemd::{Started, Systemd};
 use super::wait::gone;
 use super::{Cgroup, not_permitted, tree};
 use crate::error::{Error, Result};
+use crate::plan::cgroup::systemd::Scope;
 use crate::plan::cgroup::{CgroupPlan, Place, Version};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
@@ -19,6 +21,15 @@ const ATTEMPTS: u32 = 16;
 pub(crate) struct Survey<'p> {
     plan: &'p CgroupPlan,
     spots: Vec<Spot<'p>>,
+    systemd: Option<Systemd>,
+}
+
+/// A scope that is still to be started, because it needs its process.
+#[derive(Debug)]
+pub(super) struct Waiting<'p> {
+    scope: &'p Scope,
+    spots: Vec<Spot<'p>>,
+    systemd: Systemd,
 }
 
 /// One place of the plan.
@@ -30,6 +41,10 @@ struct Spot<'p> {
     base: Option<Directory>,
     /// How many names of the path lead there.
     existing: usize,
+    /// It is the cgroup of a scope.
+    scope: bool,
+    /// Its process is in it: it is in use, by us.
+    joined: bool,
 }
 
 impl<'p> Survey<'p> {
@@ -38,30 +53,46 @@ impl<'p> Survey<'p> {
     /// # Errors
     /// A cgroup that exists and has processes in it, or is frozen: the container would share its limits and its end
     /// with somebody.
-    pub(crate) fn of(plan: &'p CgroupPlan) -> Result<Self> {
+    pub(crate) fn of(plan: &'p CgroupPlan, systemd: Option<Systemd>) -> Result<Self> {
         let mut spots = Vec::with_capacity(plan.places.len());
         for place in &plan.places {
-            match Spot::of(place) {
+            match Spot::of(place, plan.scope.is_some()) {
                 Err(error) if place.optional && not_permitted(&error) => {}
                 spot => spots.push(spot.map_err(|error| error.at(place.field()))?),
             }
         }
-        Ok(Survey { plan, spots })
+        Ok(Survey { plan, spots, systemd })
     }
 
     /// What is about to exist.
     pub(crate) fn record(&self) -> Record {
-        Record { entries: self.spots.iter().map(Spot::entry).collect() }
+        let scope = self.plan.scope.as_ref().zip(self.systemd.as_ref());
+        let scope = scope.map(|(scope, systemd)| systemd.record(scope));
+        Record { entries: self.spots.iter().map(Spot::entry).collect(), scope }
     }
 
-    /// Makes what is missing. On failure nothing of it is left.
+    /// Makes what is missing. On failure nothing of it is left. Of a scope there is nothing yet: see
+    /// [`Cgroup::attach`].
     pub(crate) fn create(self) -> Result<Cgroup<'p>> {
         let record = Record::default();
+        if let (Some(scope), true) = (&self.plan.scope, self.systemd.is_some()) {
+            let record = self.record();
+            let waiting = self.systemd.map(|systemd| Waiting { scope, spots: self.spots, systemd });
+            return Ok(Cgroup {
+                plan: self.plan,
+                sites: Vec::new(),
+                record,
+                unborn: false,
+                waiting,
+                kept: false,
+            });
+        }
         let mut cgroup = Cgroup {
             plan: self.plan,
             sites: Vec::with_capacity(self.spots.len()),
             record,
             unborn: false,
+            waiting: None,
             kept: false,
         };
         for spot in self.spots {
@@ -77,10 +108,34 @@ impl<'p> Survey<'p> {
     }
 }
 
+impl<'p> Waiting<'p> {
+    /// Starts the scope around the process, then makes what systemd has left out: on v1 it knows not all controllers.
+    /// `record` says afterwards what is there.
+    pub(super) fn start(self, pid: i32, record: &mut Record) -> Result<Vec<Site<'p>>> {
+        let Waiting { scope, spots, mut systemd } = self;
+        if let Started::Refused(error) = systemd.start(scope, pid)? {
+            *record = Record::default();
+            return Err(error);
+        }
+        let mut found = Record { entries: Vec::new(), scope: record.scope.clone() };
+        let mut sites = Vec::with_capacity(spots.len());
+        for mut spot in spots {
+            spot.joined = true;
+            let (place, known) = (spot.place, found.entries.len());
+            match spot.look().and_then(|()| spot.create(&mut found)) {
+                Err(error) if place.optional && not_permitted(&error) => found.entries.truncate(known),
+                site => sites.push(site.map_err(|error| error.at(place.field()))?),
+            }
+        }
+        *record = found;
+        Ok(sites)
+    }
+}
+
 impl<'p> Spot<'p> {
-    fn of(place: &'p Place) -> Result<Self> {
+    fn of(place: &'p Place, scope: bool) -> Result<Self> {
         let top = Directory::mounted(&place.mount, place.version() == Version::V2)?;
-        let mut spot = Spot { place, top, base: None, existing: 0 };
+        let mut spot = Spot { place, top, base: None, existing: 0, scope, joined: false };
         spot.look()?;
         Ok(spot)
     }
@@ -91,7 +146,7 @@ impl<'p> Spot<'p> {
         (self.base, self.existing) = (None, 0);
         for depth in (1..=names.len()).rev() {
             if let Some(base) = tree::unless_gone(self.top.descend(&names[..depth]))? {
-                if depth == names.len() {
+                if depth == names.len() && !self.joined {
                     unused(&base, self.place)?;
                 }
                 (self.base, self.existing) = (Some(base), depth);
@@ -101,9 +156,15 @@ impl<'p> Spot<'p> {
         Ok(())
     }
 
+    /// A scope's own cgroup counts as made, since it goes with the scope; those above it in systemd's own hierarchies
+    /// are systemd's affair.
     fn entry(&self) -> Entry {
         let Place { mount, controllers, path, .. } = self.place;
-        let made = path.names().len() - self.existing;
+        let made = match path.names().len() - self.existing {
+            _ if self.scope && self.place.is_systemds() => 1,
+            missing if self.scope => missing.max(1),
+            missing => missing,
+        };
         Entry { mount: mount.clone(), controllers: controllers.clone(), path: path.clone(), made }
     }
 

@@ -8,8 +8,7 @@ use clap::{Args, Parser};
 use super::args::{Words, parse};
 use super::output;
 use super::settings::absolute;
-use crate::container::{CgroupManager, CreateOptions, RunOptions, Settings, create, run};
-use crate::error::Error;
+use crate::container::{CreateOptions, RunOptions, Settings, create, run};
 
 /// What `create`, `run` and `plan` share: everything that decides about the plan.
 #[derive(Debug, Args)]
@@ -108,7 +107,6 @@ impl From<Creation> for CreateOptions {
 /// `onggi create [OPTIONS] ID`
 pub(crate) fn create(settings: &Settings, words: Words) -> Result<u8> {
     let Create { creation, id } = parse(words)?;
-    refuse_systemd(settings).map_err(|error| error.during(format!("create {id}")))?;
     create::create(settings, &id, &creation.into())?;
     Ok(0)
 }
@@ -116,25 +114,14 @@ pub(crate) fn create(settings: &Settings, words: Words) -> Result<u8> {
 /// `onggi run [OPTIONS] ID`: gives the container's exit status, or 0 with `--detach`.
 pub(crate) fn run(settings: &Settings, words: Words) -> Result<u8> {
     let Run { creation, detach, keep, no_subreaper, id } = parse(words)?;
-    refuse_systemd(settings).map_err(|error| error.during(format!("run {id}")))?;
     Ok(run::run(settings, &id, &creation.into(), RunOptions { detach, keep, no_subreaper })?)
 }
 
 /// `onggi plan [OPTIONS]`
 pub(crate) fn plan(settings: &Settings, words: Words) -> Result<u8> {
     let Plan { bundle } = parse(words)?;
-    refuse_systemd(settings).map_err(|error| error.during("plan"))?;
     let text = create::plan(settings, &bundle.into())?.to_string();
     output::print(&format!("{}\n", text.trim_end()))
-}
-
-/// Only where a control group would be made: the other commands take the option because engines give it to all.
-fn refuse_systemd(settings: &Settings) -> std::result::Result<(), Error> {
-    if settings.cgroups != CgroupManager::Systemd {
-        return Ok(());
-    }
-    let error = Error::new("the systemd cgroup driver is not supported yet").at("--systemd-cgroup");
-    Err(error.hint("use the cgroupfs driver: --cgroup-manager cgroupfs"))
 }
 
 #[cfg(test)]
@@ -191,17 +178,5 @@ mod tests {
             let line = vec!["x".into(), format!("--preserve-fds={value}").into()];
             assert!(parse::<Create>(line).is_err(), "{value:?}");
         }
-    }
-
-    #[test]
-    fn systemd_is_refused_only_where_a_cgroup_is_made() {
-        let mut settings =
-            super::super::settings::from(super::super::args::parse_with(words("x"), |c| c).unwrap());
-        assert!(refuse_systemd(&settings).is_ok());
-        settings.cgroups = CgroupManager::Systemd;
-        let error = create(&settings, words("x")).unwrap_err().to_string();
-        assert!(
-            error.starts_with("create x: --systemd-cgroup: the systemd cgroup driver is not supported yet")
-        );
     }
 }

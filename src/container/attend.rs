@@ -22,7 +22,7 @@ pub(super) fn until_created(
     plan: &Plan,
     newborn: &Newborn,
     link: &Link,
-    cgroup: &Cgroup<'_>,
+    cgroup: &mut Cgroup<'_>,
     progress: &Shared,
 ) -> Result<()> {
     loop {

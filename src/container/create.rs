@@ -10,6 +10,7 @@ use super::{CgroupManager, CreateOptions, Settings, gate, handles, probe};
 use super::{attend, delete};
 use crate::cgroup::Survey;
 use crate::cgroup::resctrl::Resctrl;
+use crate::cgroup::systemd::Systemd;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
@@ -59,6 +60,7 @@ pub(super) struct Creation {
     root: PathBuf,
     plan: Plan,
     saved: Saved,
+    systemd: Option<Systemd>,
     gate: bool,
     console: bool,
     nonstop: bool,
@@ -99,11 +101,6 @@ impl Creation {
                 Error::new(format!("descriptor {} is not open", 3 + settings.inherited)).at("--preserve-fds")
             );
         }
-        if settings.cgroups == CgroupManager::Systemd {
-            return Err(Error::new("the systemd cgroup driver is not built yet")
-                .at("--systemd-cgroup")
-                .hint("use --cgroup-manager cgroupfs"));
-        }
         let absolute = |path: &Path, field: &str| {
             path.canonicalize().map_err(|e| {
                 Error::call(format!("realpath({path:?})"), e.raw_os_error().unwrap_or(0)).at(field.to_owned())
@@ -115,7 +112,10 @@ impl Creation {
         let warnings = spec::check(&spec)?;
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
-        let host = Host { resctrl: probe::resctrl(&spec)?, ..probe::host()? };
+        let mut host = Host { resctrl: probe::resctrl(&spec)?, ..probe::host()? };
+        let systemd = (settings.cgroups == CgroupManager::Systemd)
+            .then(|| probe::systemd(&mut host, settings.rootless))
+            .transpose()?;
         let request = Request {
             id: id.as_str(),
             bundle: &bundle,
@@ -135,19 +135,19 @@ impl Creation {
         let nothing_to_do =
             options.pid_file.is_none() && options.pidfd_socket.is_none() && plan.oom_score_adj.is_none();
         let nonstop = !gate && nothing_to_do && plan.meets_only_at_created();
-        Ok(Creation { id, root: settings.root.clone(), plan, saved, gate, console, nonstop })
+        Ok(Creation { id, root: settings.root.clone(), plan, saved, systemd, gate, console, nonstop })
     }
 
     /// Does it, up to `created`. If anything fails, nothing is left.
     pub(super) fn carry_out(self, settings: &Settings, options: &CreateOptions) -> Result<Created> {
-        let Creation { id, root, plan, saved, gate, console, nonstop } = self;
+        let Creation { id, root, plan, saved, systemd, gate, console, nonstop } = self;
         if console {
             return Err(
                 Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
             );
         }
         let taken = |e: Error| if exists(&root, &id) { already_exists() } else { e };
-        let survey = Survey::of(&plan.cgroup).map_err(taken)?;
+        let survey = Survey::of(&plan.cgroup, systemd).map_err(taken)?;
         let mut resctrl = plan.resctrl.as_ref().map(Resctrl::survey).transpose().map_err(taken)?;
         let planned = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
         let saved = Saved { cgroup: Some(survey.record()), resctrl: planned, ..saved };
@@ -188,7 +188,7 @@ impl Creation {
             // An init that is dead already says why below.
             let _ = link.go();
         }
-        let created = attend::until_created(&plan, newborn, &link, &cgroup, &shared)
+        let created = attend::until_created(&plan, newborn, &link, &mut cgroup, &shared)
             .and_then(|()| Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop));
         if let Err(error) = created {
             drop((child, link, cgroup, resctrl));

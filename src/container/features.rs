@@ -42,14 +42,14 @@ pub(crate) fn features() -> Features {
         .set_mount_options(Some(options))
         .set_linux(Some(linux()))
         .set_annotations(Some([("io.github.seccomp.libseccomp.version".to_owned(), libseccomp())].into()))
-        .set_potentially_unsafe_config_annotations(Some(Vec::new()));
+        .set_potentially_unsafe_config_annotations(Some(vec!["org.systemd.property.".to_owned()]));
     features
 }
 
 fn linux() -> LinuxFeature {
     let mut cgroup = Cgroup::default();
     cgroup.set_v1(Some(true)).set_v2(Some(true)).set_rdma(Some(true));
-    cgroup.set_systemd(Some(false)).set_systemd_user(Some(false));
+    cgroup.set_systemd(Some(true)).set_systemd_user(Some(true));
     let mut rdt = IntelRdt::default();
     rdt.set_enabled(Some(true)).set_schemata(Some(true)).set_monitoring(Some(true));
     let mut memory = MemoryPolicy::default();

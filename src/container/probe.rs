@@ -1,5 +1,6 @@
 //! Fills [`Host`]: what planning may know of this machine.
 
+use crate::cgroup::systemd::Systemd;
 use crate::error::Result;
 use crate::plan::host::Host;
 use crate::plan::layout::{self, CgroupLayout};
@@ -35,6 +36,7 @@ pub(crate) fn host() -> Result<Host> {
         newgidmap: helper("newgidmap"),
         cgroups: cgroups()?,
         resctrl: None,
+        systemd: None,
     })
 }
 
@@ -44,6 +46,16 @@ pub(crate) fn resctrl(spec: &Spec) -> Result<Option<String>> {
         Some(_) => Ok(layout::resctrl(&fs::read_text(c"/proc/self/mountinfo")?)),
         None => Ok(None),
     }
+}
+
+/// Asks systemd what planning must know of it, for the systemd driver only: the machine's, or the user's for a user
+/// without privileges, also one who is root of a user namespace. `rootless` is what the caller says of that.
+pub(crate) fn systemd(host: &mut Host, rootless: Option<bool>) -> Result<Systemd> {
+    let mapped = || host.nested && std::env::var_os("USER").is_none_or(|name| name != "root");
+    let user = rootless.unwrap_or_else(|| host.ids.0 != 0 || mapped());
+    let mut systemd = Systemd::connect(user).map_err(|error| error.at("--systemd-cgroup"))?;
+    host.systemd = Some(systemd.manager(user).map_err(|error| error.at("--systemd-cgroup"))?);
+    Ok(systemd)
 }
 
 /// In a user namespace other than the initial one, which alone maps all ids onto themselves (user_namespaces(7)).

@@ -88,6 +88,7 @@ mod tests {
             newgidmap: None,
             cgroups: layout(false),
             resctrl: None,
+            systemd: None,
         };
         let user = Host { ids: (1000, 100), privileged: false, permitted: 0, ..root.clone() };
         let helper = |name: &str| Some(PathBuf::from(format!("/usr/bin/{name}")));

@@ -25,4 +25,6 @@ pub(crate) struct Host {
     pub(crate) cgroups: CgroupLayout,
     /// Where resctrl is mounted; looked up only for a config that has linux.intelRdt.
     pub(crate) resctrl: Option<String>,
+    /// The systemd that shall make the control groups; none: the runtime makes them.
+    pub(crate) systemd: Option<super::cgroup::systemd::Manager>,
 }

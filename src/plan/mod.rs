@@ -146,7 +146,14 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
         warnings: Vec::new(),
-        cgroup: cgroup::plan(spec.linux().as_ref(), request.id, &host.cgroups, request.no_cgroups, rootless)?,
+        cgroup: cgroup::of(
+            spec,
+            request.id,
+            &host.cgroups,
+            request.no_cgroups,
+            rootless,
+            host.systemd.as_ref(),
+        )?,
         resctrl: resctrl::plan(spec, request.id, host.resctrl.as_deref())?,
         handles: Vec::new(),
         birth: Birth::default(),

@@ -143,6 +143,11 @@ pub(crate) fn connect_at(dir: BorrowedFd<'_>, name: &str, wait: Duration) -> Res
 
 /// connect(2) to a stream socket that somebody else listens on; `path` may be longer than 108 bytes.
 pub(crate) fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    connect_stream_within(path, None)
+}
+
+/// The same, waiting at most this long for a place in the listener's queue, then failing with EAGAIN.
+pub(crate) fn connect_stream_within(path: &Path, wait: Option<Duration>) -> Result<OwnedFd> {
     let call = || format!("connect({path:?})");
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::call(call(), Errno::INVAL.raw_os_error()))?;
@@ -150,6 +155,9 @@ pub(crate) fn connect_stream(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(failed(call()))?;
     let socket = unconnected(SocketType::STREAM, SocketFlags::empty())?;
+    if wait.is_some() {
+        set_socket_timeout(&socket, Timeout::Send, wait).map_err(failed("setsockopt(SO_SNDTIMEO)"))?;
+    }
     rustix::net::connect(&socket, &address(dir.as_fd(), name)?).map_err(failed(call()))?;
     Ok(socket)
 }

@@ -135,7 +135,7 @@ impl Rules {
     }
 
     /// The exceptions from allow-all or deny-all, which may stand in any order.
-    fn exceptions(&self) -> Result<Vec<(Field, Rule)>> {
+    pub(crate) fn exceptions(&self) -> Result<Vec<(Field, Rule)>> {
         let mut exceptions: Vec<(Field, Rule)> = Vec::new();
         for (field, rule) in &self.rules {
             if rule.allow != self.others {

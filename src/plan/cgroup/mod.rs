@@ -6,28 +6,34 @@
 //! - an absolute cgroupsPath: below the mount point;
 //! - a relative one, or none (then the container's id): on v1 below the runtime's own cgroup, on v2 beside it, because
 //!   a v2 cgroup that has processes cannot give controllers to cgroups below it.
+//!
+//! With the systemd driver cgroupsPath names a slice and a scope instead, and the cgroup stands where systemd has it.
 
 pub(crate) mod devices;
 pub(crate) mod limits;
 pub(crate) mod path;
 pub(crate) mod program;
+pub(crate) mod systemd;
 pub(crate) mod update;
 
 pub(crate) use super::layout::{CgroupLayout, Hierarchy};
 use super::step::Field;
 use crate::error::{Error, Result};
 use devices::Rules;
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Linux, Spec};
 use path::CgroupPath;
 use program::Program;
 use std::borrow::Cow;
 use std::fmt;
+use systemd::{Manager, Scope};
 
 /// The control groups of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct CgroupPlan {
     /// One for each mounted hierarchy; the unified one, if there is one, is the first.
     pub(crate) places: Vec<Place>,
+    /// systemd makes the cgroups, as far as it can; None: the runtime makes all of them.
+    pub(crate) scope: Option<Scope>,
     /// The device filter of the unified hierarchy.
     pub(crate) filter: Option<Filter>,
     /// What is odd but allowed.
@@ -169,9 +175,9 @@ pub(crate) enum Version {
 }
 
 impl CgroupPlan {
-    /// The process has to be put into v1 cgroups once it is born.
+    /// The process has to be put into v1 cgroups once it is born, or systemd has to be told of it.
     pub(crate) fn attaches_after_birth(&self) -> bool {
-        self.places.iter().any(|place| place.version() == Version::V1)
+        self.scope.is_some() || self.places.iter().any(|place| place.version() == Version::V1)
     }
 
     /// What a mount of type `cgroup` shows, one hierarchy each: the container's own cgroup. Where it has none, or,
@@ -189,6 +195,7 @@ impl CgroupPlan {
     /// The text of a plan, line by line; no lines without control groups.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
+        lines.extend(self.scope.iter().map(Scope::to_string));
         for place in &self.places {
             let kind = if place.version() == Version::V2 { "v2" } else { &place.controllers };
             let optional = if place.optional { ", if permitted" } else { "" };
@@ -214,6 +221,11 @@ impl Place {
         if self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
+    /// A hierarchy in which systemd keeps all its units.
+    pub(crate) fn is_systemds(&self) -> bool {
+        self.version() == Version::V2 || self.controllers == "name=systemd"
+    }
+
     /// Who needs this cgroup most: its first limit, else its path.
     pub(crate) fn field(&self) -> &str {
         self.writes.first().map_or("linux.cgroupsPath", |write| &write.field.0)
@@ -230,6 +242,29 @@ impl Place {
     }
 }
 
+/// Plans the control groups; with the systemd driver (`systemd` says which) in a scope.
+///
+/// # Errors
+/// As [`plan`]; an annotation that systemd shall not be told.
+pub(crate) fn of(
+    spec: &Spec,
+    id: &str,
+    layout: &CgroupLayout,
+    disabled: bool,
+    rootless: bool,
+    systemd: Option<&Manager>,
+) -> Result<CgroupPlan> {
+    let mut plan = plan(spec.linux().as_ref(), id, layout, disabled, rootless, systemd)?;
+    match (plan.scope.take(), systemd) {
+        (Some(mut scope), Some(manager)) => {
+            scope.describe(spec, id, manager, &plan.places)?;
+            plan.scope = Some(scope);
+        }
+        _ => plan.warnings.extend(systemd::warn_without(spec)),
+    }
+    Ok(plan)
+}
+
 /// Plans the control groups. `disabled`: the caller wants none (`--cgroup-manager disabled`); `rootless`: the runtime
 /// may lack the permission to make them.
 ///
@@ -242,16 +277,25 @@ pub(crate) fn plan(
     layout: &CgroupLayout,
     disabled: bool,
     rootless: bool,
+    systemd: Option<&Manager>,
 ) -> Result<CgroupPlan> {
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let layout = if disabled { &CgroupLayout::default() } else { layout };
-    let mut plan = CgroupPlan { places: places(linux, id, layout)?, ..CgroupPlan::default() };
+    let scope = systemd.map(|manager| Scope::new(linux, id, manager)).transpose()?;
+    let path = scope.as_ref().zip(systemd).map(|(scope, manager)| scope.path(manager)).transpose()?;
+    let places = places(linux, id, layout, path.as_ref())?;
+    let mut plan = CgroupPlan { places, scope, ..CgroupPlan::default() };
+    if plan.scope.is_some() && plan.places.is_empty() {
+        return Err(systemd::no_hierarchy());
+    }
     if let Some(resources) = resources {
         plan.warnings = limits::set(resources, &mut plan.places, disabled)?;
     }
     let named = linux.is_some_and(|linux| path::named(linux).is_some());
     for place in &mut plan.places {
-        place.optional = rootless && !named && place.writes.is_empty();
+        // systemd makes its own parts of a scope; a hierarchy that it leaves alone may be root's.
+        let wanted = if systemd.is_some() { place.is_systemds() } else { named };
+        place.optional = rootless && !wanted && place.writes.is_empty();
     }
     let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     plan.limit_devices(rules, disabled, rootless)?;
@@ -267,11 +311,17 @@ fn missing(controller: &str, disabled: bool) -> Error {
     }
 }
 
-/// The container's cgroup in each mounted hierarchy.
-fn places(linux: Option<&Linux>, id: &str, layout: &CgroupLayout) -> Result<Vec<Place>> {
+/// The container's cgroup in each mounted hierarchy: `scope`, if systemd makes it.
+fn places(
+    linux: Option<&Linux>,
+    id: &str,
+    layout: &CgroupLayout,
+    scope: Option<&CgroupPath>,
+) -> Result<Vec<Place>> {
     let named = linux.and_then(path::named);
     let place = |hierarchy: &Hierarchy, version| {
-        let path = CgroupPath::of(named, id, &hierarchy.own, version)?;
+        let own = || CgroupPath::of(named, id, &hierarchy.own, version);
+        let path = scope.map_or_else(own, |scope| Ok(scope.clone()))?;
         let (mount, controllers) = (hierarchy.mount.clone(), hierarchy.controllers.clone());
         Ok(Place { mount, controllers, path, optional: false, writes: Vec::new() })
     };
@@ -341,7 +391,7 @@ mod tests {
 
     fn planned(linux: Value, layout: &CgroupLayout, rootless: bool) -> Result<CgroupPlan> {
         let linux: Linux = serde_json::from_value(linux).unwrap();
-        plan(Some(&linux), "web1", layout, false, rootless)
+        plan(Some(&linux), "web1", layout, false, rootless, None)
     }
 
     #[test]
@@ -425,10 +475,10 @@ mod tests {
         assert_eq!(error, "linux.resources.devices: no mounted cgroup hierarchy has the devices controller");
 
         let linux: Linux = serde_json::from_value(rules).unwrap();
-        let disabled = plan(Some(&linux), "web1", &hybrid(), true, false).unwrap();
+        let disabled = plan(Some(&linux), "web1", &hybrid(), true, false, None).unwrap();
         assert!(disabled.places.is_empty() && disabled.warnings.len() == 1);
         let linux: Linux = serde_json::from_value(json!({"resources": {"pids": {"limit": 7}}})).unwrap();
-        let error = plan(Some(&linux), "web1", &hybrid(), true, false).unwrap_err().to_string();
+        let error = plan(Some(&linux), "web1", &hybrid(), true, false, None).unwrap_err().to_string();
         assert!(error.starts_with("linux.resources.pids.limit: control groups are disabled"), "{error}");
     }
 

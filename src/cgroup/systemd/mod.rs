@@ -1,0 +1,261 @@
+//! The systemd driver: a transient scope through D-Bus (org.freedesktop.systemd1(5)), its limits, its end. It decides
+//! no value: the plan says which properties, the record which unit. Every wait has a bound; what cannot be had from
+//! systemd is an error with systemd's own words.
+
+pub(crate) mod address;
+mod bus;
+mod marshal;
+
+use crate::error::{Error, Result};
+use crate::plan::cgroup::systemd::name::UnitName;
+use crate::plan::cgroup::systemd::{Manager, Property, Scope};
+use bus::{Answer, Bus, Call, Refusal, Signal, the_bus};
+use marshal::Named;
+use rustbus::message_builder::MarshalledMessage;
+use rustbus::wire::ObjectPath;
+use std::time::{Duration, Instant};
+
+/// How long systemd may take for a job.
+const JOB_BOUND: Duration = Duration::from_secs(30);
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const MANAGER: (&str, &str, &str) =
+    (SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+const PROPERTIES: (&str, &str, &str) =
+    (SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.DBus.Properties");
+
+/// A scope that exists, or is about to: enough to find it again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct ScopeRecord {
+    /// Its name.
+    pub(crate) unit: UnitName,
+    /// The D-Bus address where its systemd is.
+    pub(crate) address: String,
+}
+
+/// A connection to systemd.
+#[derive(Debug)]
+pub(crate) struct Systemd {
+    bus: Bus,
+}
+
+/// What came of starting a scope.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// It runs, with the process in it.
+    Running,
+    /// systemd does not want it, so that there is none, or none of ours.
+    Refused(Error),
+}
+
+impl Systemd {
+    /// Connects to the machine's systemd, or the user's.
+    pub(crate) fn connect(user: bool) -> Result<Self> {
+        Ok(Systemd { bus: Bus::connect(&address::of(user)?)? })
+    }
+
+    /// What planning may know of it.
+    pub(crate) fn manager(&mut self, user: bool) -> Result<Manager> {
+        let get = |property: &str| {
+            let call = Call::new(PROPERTIES, "Get", property);
+            call.with(MANAGER.2)?.with(property)
+        };
+        let version = self.bus.send(get("Version")?)?;
+        let control_group = self.bus.send(get("ControlGroup")?)?;
+        let version = text(&self.bus.answer(&version)?.map_err(Refusal::error)?)?;
+        let control_group = text(&self.bus.answer(&control_group)?.map_err(Refusal::error)?)?;
+        let control_group = control_group.trim_end_matches('/').to_owned();
+        Ok(Manager { version: major(&version), control_group, user })
+    }
+
+    /// The record of a scope that this systemd is about to make.
+    pub(crate) fn record(&self, scope: &Scope) -> ScopeRecord {
+        ScopeRecord { unit: scope.unit.clone(), address: self.bus.address().to_owned() }
+    }
+
+    /// Starts the scope around a process, and waits until it is there. A dead scope of the same name that nobody has
+    /// cleared away is cleared away first.
+    pub(crate) fn start(&mut self, scope: &Scope, pid: i32) -> Result<Started> {
+        self.listen(&scope.unit)?;
+        let mut answer = self.start_once(scope, pid)?;
+        if answer.as_ref().is_err_and(|refusal| refusal.name == "org.freedesktop.systemd1.UnitExists") {
+            // That it is not there any more is what we want.
+            let _ = self.on_unit("ResetFailedUnit", &scope.unit)?;
+            answer = self.start_once(scope, pid)?;
+        }
+        let job = match answer {
+            Ok(reply) => path(&reply)?,
+            Err(refusal) => return Ok(Started::Refused(refusal.error())),
+        };
+        match self.job(&job)? {
+            Some(result) if result == "done" => Ok(Started::Running),
+            Some(result) => Err(Error::new(format!(
+                "the job that starts {} ended with the result {result:?}",
+                scope.unit.as_str()
+            ))
+            .hint(format!("see `journalctl -u {}`", scope.unit.as_str()))),
+            None => {
+                Err(Error::new(format!("systemd did not start {} within {JOB_BOUND:?}", scope.unit.as_str()))
+                    .hint("see `systemctl list-jobs`"))
+            }
+        }
+    }
+
+    fn start_once(&mut self, scope: &Scope, pid: i32) -> Result<Answer> {
+        let mut properties: Vec<Named<'_>> = scope.properties.iter().map(Named::of).collect();
+        let pids = [pid as u32];
+        properties.push(Named::pids(&pids));
+        let none: &[(&str, &[Named<'_>])] = &[];
+        let call = Call::new(MANAGER, "StartTransientUnit", scope.unit.as_str());
+        self.bus.call(call.with(scope.unit.as_str())?.with("fail")?.with(&properties[..])?.with(none)?)
+    }
+
+    /// Ends the scope, and waits until systemd has forgotten it. One that it does not know is fine.
+    pub(crate) fn stop(&mut self, unit: &UnitName) -> Result<()> {
+        self.listen(unit)?;
+        let call = Call::new(MANAGER, "StopUnit", unit.as_str()).with(unit.as_str())?.with("replace")?;
+        let job = match self.bus.call(call)? {
+            Ok(reply) => path(&reply)?,
+            Err(refusal) if unknown(&refusal) => return Ok(()),
+            Err(refusal) => return Err(refusal.error()),
+        };
+        self.job(&job)?;
+        match self.on_unit("ResetFailedUnit", unit)? {
+            Err(refusal) if !unknown(&refusal) => return Err(refusal.error()),
+            _ => {}
+        }
+        let deadline = Instant::now() + JOB_BOUND;
+        while !self.is_forgotten(unit)? {
+            if !self.heard(deadline, |signal| signal.member == "UnitRemoved")? {
+                return Err(Error::new(format!(
+                    "systemd still has {} {JOB_BOUND:?} after its end",
+                    unit.as_str()
+                ))
+                .hint(format!("see `systemctl status {}`", unit.as_str())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets properties until the unit's end.
+    fn set(&mut self, unit: &UnitName, properties: &[Property]) -> Result<()> {
+        let properties: Vec<Named<'_>> = properties.iter().map(Named::of).collect();
+        let call = Call::new(MANAGER, "SetUnitProperties", unit.as_str());
+        self.bus
+            .call(call.with(unit.as_str())?.with(true)?.with(&properties[..])?)?
+            .map_err(Refusal::error)?;
+        Ok(())
+    }
+
+    /// Asks for the signals of what becomes of a unit, before anything is done to it.
+    fn listen(&mut self, unit: &UnitName) -> Result<()> {
+        let rule = |member: &str, argument: u32| {
+            let unit = unit.as_str();
+            let rule = format!(
+                "type='signal',sender='{SYSTEMD}',interface='{}',member='{member}',arg{argument}='{unit}'",
+                MANAGER.2
+            );
+            Call::new(the_bus(), "AddMatch", member).with(&rule[..])
+        };
+        let sent = [
+            self.bus.send(rule("JobRemoved", 2)?)?,
+            self.bus.send(rule("UnitRemoved", 0)?)?,
+            self.bus.send(Call::new(MANAGER, "Subscribe", ""))?,
+        ];
+        for call in &sent {
+            match self.bus.answer(call)? {
+                Err(refusal) if refusal.name.ends_with(".AlreadySubscribed") => {}
+                answer => drop(answer.map_err(Refusal::error)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The result of a job, when it has one; None: not within the bound.
+    fn job(&mut self, job: &str) -> Result<Option<String>> {
+        let mut result = None;
+        self.heard(Instant::now() + JOB_BOUND, |signal| {
+            let mut arguments = signal.message.body.parser();
+            let of_it = signal.member == "JobRemoved"
+                && arguments.get::<u32>().is_ok()
+                && arguments.get::<ObjectPath<&str>>().is_ok_and(|path| path.as_ref() == job);
+            if of_it {
+                result = arguments.get::<&str>().and_then(|_| arguments.get::<String>()).ok();
+            }
+            of_it
+        })?;
+        Ok(result)
+    }
+
+    /// Waits for a signal; false when the time is over.
+    fn heard(&mut self, deadline: Instant, mut is_it: impl FnMut(&Signal) -> bool) -> Result<bool> {
+        while let Some(signal) = self.bus.signal(deadline)? {
+            if is_it(&signal) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A method that takes a unit's name and nothing else.
+    fn on_unit(&mut self, method: &str, unit: &UnitName) -> Result<Answer> {
+        self.bus.call(Call::new(MANAGER, method, unit.as_str()).with(unit.as_str())?)
+    }
+
+    fn is_forgotten(&mut self, unit: &UnitName) -> Result<bool> {
+        match self.on_unit("GetUnit", unit)? {
+            Ok(_) => Ok(false),
+            Err(refusal) if unknown(&refusal) => Ok(true),
+            Err(refusal) => Err(refusal.error()),
+        }
+    }
+}
+
+/// Ends the scope, wherever its systemd is; see [`Systemd::stop`]. Where nobody can be reached there is nothing to do:
+/// systemd itself ends a scope that has become empty.
+pub(crate) fn stop(record: &ScopeRecord) -> Result<()> {
+    match Bus::connect(&record.address) {
+        Ok(bus) => Systemd { bus }.stop(&record.unit),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Changes properties of a running scope, until its end only (`Runtime`). All or nothing, as far as systemd checks
+/// them: a property that it refuses leaves the others as they were.
+///
+/// # Errors
+/// systemd's own words.
+#[expect(dead_code, reason = "for the update operation")]
+pub(crate) fn set_properties(record: &ScopeRecord, properties: &[Property]) -> Result<()> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    Systemd { bus: Bus::connect(&record.address)? }.set(&record.unit, properties)
+}
+
+/// There is no such unit.
+fn unknown(refusal: &Refusal) -> bool {
+    refusal.name == "org.freedesktop.systemd1.NoSuchUnit"
+}
+
+/// The number that a version begins with: `252.30-1~deb12u2`, `v257`.
+fn major(version: &str) -> u32 {
+    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The text in an answer that has a variant of one.
+fn text(reply: &MarshalledMessage) -> Result<String> {
+    let variant = reply.body.parser().get::<rustbus::wire::unmarshal::traits::Variant<'_, '_>>();
+    variant.and_then(|variant| variant.get()).map_err(no_answer)
+}
+
+/// The path in an answer that has one.
+fn path(reply: &MarshalledMessage) -> Result<String> {
+    let path = reply.body.parser().get::<ObjectPath<&str>>();
+    path.map(|path| path.as_ref().to_owned()).map_err(no_answer)
+}
+
+fn no_answer(error: impl std::fmt::Display) -> Error {
+    Error::new(format!("systemd gave another answer than was asked for: {error}"))
+}

@@ -1,0 +1,121 @@
+//! The systemd driver's part of a cgroup plan: which transient scope is asked for, in which slice, with which
+//! properties (config-linux.md, Control groups; systemd.scope(5), systemd.resource-control(5)). Pure: whether systemd
+//! runs, which version it is and where its own cgroup stands arrive in [`Manager`].
+//!
+//! The limits stay the writes of [`super::Place`]: those that systemd has a property for are told to it besides, so
+//! that it does not put its own idea in their place when it next looks at the unit.
+
+mod annotations;
+mod devices;
+pub(crate) mod name;
+pub(crate) mod property;
+mod variant;
+
+use super::Place;
+use super::devices::Rules;
+use crate::error::{Error, Result};
+use name::{SliceName, UnitName};
+use oci_spec::runtime::{Linux, Spec};
+pub(crate) use property::{Property, Value, properties};
+use std::fmt;
+
+/// The systemd that makes the scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manager {
+    /// Its major version; 0 if it could not be told.
+    pub(crate) version: u32,
+    /// Its own cgroup, below the mount point of each hierarchy: empty for the whole machine's.
+    pub(crate) control_group: String,
+    /// A user's own systemd, not the machine's.
+    pub(crate) user: bool,
+}
+
+/// The transient scope to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Its name.
+    pub(crate) unit: UnitName,
+    /// Where it stands.
+    pub(crate) slice: SliceName,
+    /// All properties but the processes, in the order in which systemd is to take them.
+    pub(crate) properties: Vec<Property>,
+}
+
+impl Scope {
+    /// Reads linux.cgroupsPath as `slice:prefix:name`.
+    ///
+    /// # Errors
+    /// Another form; a name that is none of systemd's.
+    pub(crate) fn new(linux: Option<&Linux>, id: &str, manager: &Manager) -> Result<Self> {
+        let named = linux.and_then(super::path::named);
+        let (slice, unit) = name::parse(named, id, manager.user).map_err(|e| e.at(FIELD))?;
+        Ok(Scope { unit, slice, properties: Vec::new() })
+    }
+
+    /// The scope's cgroup below the mount point of each hierarchy.
+    pub(crate) fn path(&self, manager: &Manager) -> Result<super::path::CgroupPath> {
+        let path = format!("{}{}/{}", manager.control_group, self.slice.path(), self.unit.cgroup());
+        super::path::CgroupPath::new(&path).map_err(|e| e.at(FIELD))
+    }
+
+    /// Fills the properties: what every container's scope has, the limits, the v1 device list, the annotations.
+    pub(crate) fn describe(
+        &mut self,
+        spec: &Spec,
+        id: &str,
+        manager: &Manager,
+        places: &[Place],
+    ) -> Result<()> {
+        let v1 = places.iter().any(|place| !place.controllers.is_empty() && !place.controllers.contains('='));
+        self.properties = always(id, &self.slice, v1);
+        for place in places {
+            self.properties.extend(properties(&place.writes, place.version(), manager.version));
+        }
+        if places.iter().any(|place| place.controllers == "devices" && !place.writes.is_empty()) {
+            let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+            let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
+            self.properties.extend(devices::list(&Rules::parse(rules)?)?);
+        }
+        self.properties.extend(annotations::properties(spec.annotations().as_ref())?);
+        Ok(())
+    }
+}
+
+/// The field that asks for the scope.
+const FIELD: &str = "linux.cgroupsPath";
+
+/// What does not depend on the config. Delegate: everything below the scope is the container's own. No default
+/// dependencies: the scope neither waits for the machine to be up nor is it ended before the engine at shutdown.
+/// A scope that failed is collected like one that ended.
+fn always(id: &str, slice: &SliceName, v1: bool) -> Vec<Property> {
+    let property = |name: &'static str, value| Property::new(FIELD, name, value);
+    let io = if v1 { "BlockIOAccounting" } else { "IOAccounting" };
+    let on = [("Delegate", true), ("DefaultDependencies", false)];
+    let accounting = ["CPUAccounting", "MemoryAccounting", "TasksAccounting", io].map(|name| (name, true));
+    let mut list = vec![
+        property("Description", Value::Text(format!("onggi container {id}"))),
+        property("Slice", Value::Text(slice.as_str().to_owned())),
+    ];
+    list.extend(on.into_iter().chain(accounting).map(|(name, on)| property(name, Value::Bool(on))));
+    list.push(property("CollectMode", Value::Text("inactive-or-failed".to_owned())));
+    list
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{FIELD}: scope {:?} of {:?}", self.unit.as_str(), self.slice.as_str())?;
+        self.properties.iter().try_for_each(|property| write!(f, "\n{property}"))
+    }
+}
+
+/// `org.systemd.property.*` without the systemd driver does nothing; said once.
+pub(crate) fn warn_without(spec: &Spec) -> Option<String> {
+    let mut names = spec.annotations().iter().flatten().map(|(name, _)| name);
+    let name = names.find(|name| name.starts_with(annotations::PREFIX))?;
+    Some(format!("annotations {name:?}: without effect: control groups are not made by systemd"))
+}
+
+/// Why a plan with systemd needs a hierarchy.
+pub(crate) fn no_hierarchy() -> Error {
+    Error::new("no cgroup hierarchy is mounted").at(FIELD)
+}
