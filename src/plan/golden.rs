@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_why() {
-        let all = [refused_mounts(), refused_others(), refused_without_privileges()];
+        let all = [refused_mounts(), refused_cgroup_mounts(), refused_others(), refused_without_privileges()];
         let seen =
             all.into_iter().flatten().map(|(host, parts, error)| (refused(host, &parts), error, parts));
         let wrong: Vec<_> = seen.filter(|(seen, error, _)| seen != error).collect();
@@ -292,6 +292,21 @@ mod tests {
                     "uidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }],
                     "gidMappings": [{ "containerID": 0, "hostID": 1, "size": 1 }] }] }),
                 r#"mounts[0] "/x": an id-mapped mount needs mount_setattr(2), which this kernel lacks (hint: needs Linux 5.12)"#,
+            ),
+        ]
+    }
+
+    fn refused_cgroup_mounts() -> Vec<Refusal> {
+        vec![
+            (
+                "v2",
+                one_mount("/sys/fs/cgroup", "cgroup", &["ro", "memory", "name=x"]),
+                r#"mounts[0] "/sys/fs/cgroup": unknown option "memory" for a cgroup mount (hint: its hierarchies are mounted on the host, and have their options from there)"#,
+            ),
+            (
+                "hybrid",
+                one_mount("/sys/fs/cgroup", "cgroup2", &["mode=755"]),
+                r#"mounts[0] "/sys/fs/cgroup": unknown option "mode=755" for a cgroup mount (hint: its hierarchies are mounted on the host, and have their options from there)"#,
             ),
         ]
     }

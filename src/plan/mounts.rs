@@ -255,6 +255,11 @@ impl Entry<'_> {
 
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
     fn cgroup(&self, plan: &mut Plan, host: &Host, namespaces: &Namespaces) -> Result<()> {
+        if let Some((key, value)) = self.options.data.first() {
+            let option = option_text(key, value.as_deref());
+            return Err(Error::new(format!("unknown option {option:?} for a cgroup mount"))
+                .hint("its hierarchies are mounted on the host, and have their options from there"));
+        }
         let own = namespaces.is_new(Namespace::Cgroup);
         let views = plan.cgroup.views(&host.cgroups, own);
         match views.as_slice() {
