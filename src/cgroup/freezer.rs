@@ -110,6 +110,15 @@ impl Freezer {
         }
     }
 
+    /// The same for everything below, which the container may have frozen itself: on v1 a process that is frozen does
+    /// not die. On v2 it does.
+    pub(crate) fn release_below(&self) -> Result<()> {
+        match self {
+            Freezer::V2(_) => Ok(()),
+            Freezer::V1(cgroup) => tree::walk(cgroup, |below| below.write("freezer.state", "THAWED")),
+        }
+    }
+
     fn cgroup(&self) -> &Directory {
         let (Freezer::V2(cgroup) | Freezer::V1(cgroup)) = self;
         cgroup

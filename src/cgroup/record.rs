@@ -250,7 +250,13 @@ impl Record {
 
     /// Lets the dying die: a process frozen by cgroup v1 does not.
     fn release_all(&self) -> Result<()> {
-        self.freezers()?.iter().try_for_each(|freezer| tree::unless_gone(freezer.release()).map(drop))
+        self.freezers()?.iter().try_for_each(|freezer| tree::unless_gone(freezer.release()).map(drop))?;
+        self.release_below()
+    }
+
+    /// Releases what the container has frozen in cgroups of its own, for the dying.
+    pub(crate) fn release_below(&self) -> Result<()> {
+        self.freezers()?.iter().try_for_each(|freezer| tree::unless_gone(freezer.release_below()).map(drop))
     }
 
     /// The one to freeze with.

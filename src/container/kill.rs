@@ -59,12 +59,13 @@ fn reach(pid: i32, signal: i32) -> Result<()> {
     process.map_or(Ok(()), |process| pidfd::pidfd_send_signal(process.as_fd(), signal).map(drop))
 }
 
-/// A frozen process of cgroup v1 dies only when it is thawed.
+/// A frozen process of cgroup v1 dies only when it is thawed, and init only after all others of its pid namespace.
 pub(super) fn thaw(saved: &Saved) -> Result<()> {
-    match &saved.cgroup {
-        Some(cgroup) if state::is_frozen(saved)? => cgroup.thaw(),
-        _ => Ok(()),
+    let Some(cgroup) = &saved.cgroup else { return Ok(()) };
+    if state::is_frozen(saved)? {
+        cgroup.thaw()?;
     }
+    cgroup.release_below()
 }
 
 #[cfg(test)]
