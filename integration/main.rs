@@ -12,6 +12,7 @@
 #[macro_use]
 mod harness;
 
+mod cgroup_mounts;
 mod cgroups;
 mod cli;
 mod counts;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     harness::main(&[
+        ("cgroup_mounts", cgroup_mounts::CASES),
         ("cgroups", cgroups::CASES),
         ("cli", cli::CASES),
         ("counts", counts::CASES),

@@ -158,6 +158,13 @@ impl Directory {
             .map_err(|errno| self.failed("openat", file, errno))
     }
 
+    /// fchownat(2) of a file of the directory, or of itself (`.`), to a user; the group stays.
+    pub(crate) fn give(&self, file: &str, uid: u32) -> Result<()> {
+        let owner = Some(rustix::process::Uid::from_raw(uid));
+        rustix::fs::chownat(&self.fd, file, owner, None, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| self.failed("fchownat", file, errno))
+    }
+
     /// The path, for people.
     pub(crate) fn path(&self) -> &str {
         &self.path

@@ -4,9 +4,9 @@
 //! The order of a birth: [`Survey::of`] looks and touches nothing, its [`Survey::record`] goes into the state file,
 //! [`Survey::create`] makes the cgroups and [`Cgroup::limit`] writes the limits; then the process is born, on v2
 //! directly into [`Cgroup::birth_fd`]; [`Cgroup::attach`] puts it into all others and [`Cgroup::load_filter`] adds
-//! the device filter of v2, both before the process may go on. A scope of systemd needs its process to exist: there
-//! [`Cgroup::attach`] is where the cgroups are made and limited. [`Cgroup::keep`] once all is well: until then,
-//! dropping it removes what it made.
+//! the device filter of v2, [`Cgroup::delegate`] the owner, all before the process may go on. A scope of systemd needs
+//! its process to exist: there [`Cgroup::attach`] is where the cgroups are made, limited and given away.
+//! [`Cgroup::keep`] once all is well: until then, dropping it removes what it made.
 
 pub(crate) mod cpuset;
 pub(crate) mod device_list;
@@ -16,6 +16,7 @@ pub(crate) mod freezer;
 mod hint;
 pub(crate) mod limit;
 pub(crate) mod oom;
+pub(crate) mod owner;
 pub(crate) mod record;
 pub(crate) mod resctrl;
 pub(crate) mod stats;
@@ -70,6 +71,20 @@ impl<'p> Cgroup<'p> {
         self.unborn
     }
 
+    /// Why no process can be born into the v2 cgroup, where clone3(2) has but an errno for it.
+    pub(crate) fn explain_birth(&self, error: Error) -> Error {
+        let Some(site) = self.v2().filter(|_| error.errno() == Errno::EOPNOTSUPP as i32) else {
+            return error;
+        };
+        let kind = site.leaf.read("cgroup.type").unwrap_or_default();
+        let reason = format!(
+            "{} is {:?}, below a threaded cgroup: no process can be put there",
+            site.leaf.path(),
+            kind.trim()
+        );
+        error.at("linux.cgroupsPath").hint(reason)
+    }
+
     /// Writes the limits; nothing is in the cgroups yet.
     ///
     /// # Errors
@@ -97,7 +112,8 @@ impl<'p> Cgroup<'p> {
             self.limit()?;
             self.enter(pid)?;
             self.verify(pid).map_err(|error| error.at("linux.cgroupsPath"))?;
-            return self.load_filter();
+            self.load_filter()?;
+            return self.delegate(pid);
         }
         self.enter(pid)
     }
@@ -137,6 +153,14 @@ impl<'p> Cgroup<'p> {
             };
         }
         self.plan.filter.as_ref().map_or(Ok(()), |filter| filter::load(filter, &site.leaf))
+    }
+
+    /// Gives the v2 cgroup to the container's user, if the plan says so. `pid`: the container's process.
+    pub(crate) fn delegate(&self, pid: i32) -> Result<()> {
+        match (self.plan.owner, self.v2()) {
+            (Some(owner), Some(site)) => owner::give(&site.leaf, owner, pid),
+            _ => Ok(()),
+        }
     }
 
     /// All is well: the cgroups stay.

@@ -166,7 +166,7 @@ impl Creation {
         if born.as_ref().is_err_and(|error| cgroup.forgo_birth(error)) {
             born = birth::be_born(&plan.birth, &opened, None, &shared);
         }
-        let Some(newborn) = born? else {
+        let Some(newborn) = born.map_err(|error| cgroup.explain_birth(error))? else {
             drop(link);
             let progress = &shared.cells()[0];
             let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
@@ -183,6 +183,7 @@ impl Creation {
             saved.resctrl = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
         })?;
         cgroup.load_filter()?;
+        cgroup.delegate(newborn.pid)?;
         resctrl.iter().try_for_each(|resctrl| resctrl.record().attach(newborn.pid))?;
         if nonstop {
             // An init that is dead already says why below.

@@ -20,6 +20,7 @@ mod tests {
         ("plan/golden/binds", &["v2"]),
         ("plan/golden/binds_plain", &["v2", "nested", "old"]),
         ("plan/golden/call", &["v2"]),
+        ("plan/golden/cgroup_owner", &["v2", "hybrid", "helpers"]),
         ("plan/golden/devices", &["v2", "hybrid", "nested"]),
         ("plan/golden/devices_bound", &["v2"]),
         ("plan/golden/filesystems", &["v2", "hybrid"]),

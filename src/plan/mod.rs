@@ -168,6 +168,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         init: Vec::new(),
     };
     namespaces::be_born(&mut plan, spec, host, &namespaces)?;
+    plan.cgroup.owner = cgroup::owner::owner(&plan, spec, host.ids.0, rootless, &namespaces);
     namespaces::enter(&mut plan, spec, request, &namespaces)?;
     rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
     mounts::mount_all(&mut plan, spec, host, request, &namespaces)?;

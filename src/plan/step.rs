@@ -191,6 +191,14 @@ pub(crate) struct IdMap {
     pub(crate) size: u32,
 }
 
+impl IdMap {
+    /// The id outside of an id inside, if this line maps it.
+    pub(crate) fn host_id(&self, inside: u32) -> Option<u32> {
+        let offset = inside.checked_sub(self.container).filter(|offset| *offset < self.size)?;
+        self.host.checked_add(offset)
+    }
+}
+
 /// What mount_setattr(2) sets and clears: `MOUNT_ATTR_…` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Attr {

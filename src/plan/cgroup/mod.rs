@@ -11,6 +11,7 @@
 
 pub(crate) mod devices;
 pub(crate) mod limits;
+pub(crate) mod owner;
 pub(crate) mod path;
 pub(crate) mod program;
 pub(crate) mod systemd;
@@ -21,6 +22,7 @@ use super::step::Field;
 use crate::error::{Error, Result};
 use devices::Rules;
 use oci_spec::runtime::{Linux, Spec};
+use owner::Owner;
 use path::CgroupPath;
 use program::Program;
 use std::borrow::Cow;
@@ -36,6 +38,8 @@ pub(crate) struct CgroupPlan {
     pub(crate) scope: Option<Scope>,
     /// The device filter of the unified hierarchy.
     pub(crate) filter: Option<Filter>,
+    /// Whom the cgroup of the unified hierarchy is given to.
+    pub(crate) owner: Option<Owner>,
     /// What is odd but allowed.
     pub(crate) warnings: Vec<String>,
 }
@@ -205,6 +209,7 @@ impl CgroupPlan {
         lines.extend(
             self.filter.iter().map(|filter| format!("linux.resources.devices: filter {}", filter.rules)),
         );
+        lines.extend(self.owner.iter().map(|owner| format!("linux.cgroupsPath: given to user {owner}")));
         lines
     }
 }
