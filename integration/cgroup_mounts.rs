@@ -16,6 +16,7 @@ cases! {
     unknown_options_are_refused;
     the_cgroup_is_given_to_the_containers_root: Need::Only(Layout::V2), Need::UserNamespaces;
     the_containers_root_divides_its_cgroup: Need::Only(Layout::V2), Need::UserNamespaces;
+    limits_are_divided_but_not_raised: Need::Only(Layout::V2), Need::UserNamespaces, Need::Controller("pids");
     the_user_that_runs_the_process_is_the_owner: Need::Only(Layout::V2), Need::UserNamespaces;
     a_joined_user_namespace_is_asked_for_its_maps: Need::Only(Layout::V2), Need::UserNamespaces;
     not_given_unless_all_conditions_hold: Need::Only(Layout::V2), Need::UserNamespaces;
@@ -137,6 +138,20 @@ fn the_containers_root_divides_its_cgroup(sandbox: &mut Sandbox) {
     let (cgroups, limits): (Vec<&str>, Vec<&str>) = seen.lines().partition(|line| line.starts_with("0::"));
     assert_eq!(cgroups, ["0::/a"], "{seen}");
     assert!(limits.len() >= 2 && limits.iter().all(|line| line.contains("Permission denied")), "{limits:?}");
+}
+
+/// Below its own cgroup the container's root may set what it likes; its own limit stays out of reach.
+fn limits_are_divided_but_not_raised(sandbox: &mut Sandbox) {
+    writable(sandbox);
+    sandbox.user_namespace();
+    sandbox.set("/linux/resources/pids", json!({ "limit": 20 }));
+    let seen = sandbox.prove(
+        "cd /sys/fs/cgroup; mkdir a; echo $$ > a/cgroup.procs; echo +pids > cgroup.subtree_control; \
+         echo 9 > a/pids.max; cat a/pids.max; (echo max > pids.max) 2>&1; cat pids.max",
+    );
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("9", "20"), "{seen}");
+    assert!(lines[1].contains("Permission denied"), "{seen}");
 }
 
 fn the_user_that_runs_the_process_is_the_owner(sandbox: &mut Sandbox) {

@@ -37,6 +37,7 @@ cases! {
     killed_hook_is_a_failure;
     a_failing_hook_ends_the_row;
     poststop_runs_after_forced_delete;
+    poststop_runs_when_the_last_act_of_create_fails;
     a_hundred_hooks;
 }
 
@@ -394,6 +395,19 @@ fn poststop_runs_after_forced_delete(sandbox: &mut Sandbox) {
     sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
     let state: Value = serde_json::from_str(&fs::read_to_string(format!("{dir}/state")).unwrap()).unwrap();
     assert_eq!(state["status"], "stopped");
+}
+
+/// Init stands at `created` when the pid file cannot be written.
+fn poststop_runs_when_the_last_act_of_create_fails(sandbox: &mut Sandbox) {
+    let dir = shared(sandbox);
+    let tell = |word: &str| json!([hook(&format!("echo {word} >> {dir}/log"))]);
+    sandbox.set("/hooks", json!({ "createRuntime": tell("created"), "poststop": tell("stopped") }));
+    for command in ["create", "run"] {
+        let output = sandbox.begin(command, &["--pid-file", "/nowhere/pid"]).finish();
+        sandbox.clean(&output.error(&["--pid-file", "/nowhere", "no such file"]));
+        assert_eq!(fs::read_to_string(format!("{dir}/log")).unwrap(), "created\nstopped\n", "{command}");
+        fs::remove_file(format!("{dir}/log")).unwrap();
+    }
 }
 
 fn a_hundred_hooks(sandbox: &mut Sandbox) {
