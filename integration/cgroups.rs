@@ -1,11 +1,8 @@
-//! Cgroups: where the container is put, what the limits write and do, what is removed (config-linux.md, Control
-//! groups).
+//! Cgroups: where the container is put, what is removed (config-linux.md, Control groups). Limits have a folder of
+//! their own.
 
 use std::fs;
-use std::path::Path;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::harness::{Layout, Need, Sandbox, until};
@@ -23,27 +20,19 @@ cases! {
     cgroups_made_inside_are_removed: Need::Only(Layout::V2);
     paths_that_leave_the_hierarchy_are_refused;
     init_is_born_in_its_cgroup: Need::Only(Layout::V2), Need::Program("strace");
-    a_limit_without_its_controller_is_an_error: Need::Only(Layout::V2), Need::NoController("pids");
-    pids_limit: Need::Controller("pids");
-    pids_unlimited: Need::Controller("pids");
-    memory_limit_kills: Need::Controller("memory");
-    memory_files_v1: Need::Only(Layout::V1), Need::Controller("memory");
-    memory_files_v2: Need::Only(Layout::V2), Need::Controller("memory");
-    memory_unlimited: Need::Controller("memory");
-    memory_swap_below_the_limit_is_refused: Need::Controller("memory");
-    cpu_files_v1: Need::Only(Layout::V1), Need::Controller("cpu");
-    cpu_files_v2: Need::Only(Layout::V2), Need::Controller("cpu");
-    cpu_quota_throttles: Need::Controller("cpu");
-    cpu_set: Need::Controller("cpuset");
-    bad_cpu_set_is_refused: Need::Controller("cpuset");
-    a_value_the_kernel_refuses_leaves_nothing: Need::Controller("cpu");
-    limits_hold_before_the_process_starts: Need::Controller("pids");
 }
 
-/// The lines of /proc/PID/cgroup that matter here: those of real controllers and of cgroup2.
+/// The lines of /proc/PID/cgroup that matter here: those of real controllers, mounted for all to see, and of cgroup2.
 fn own(pid: i32) -> Vec<String> {
+    let mounted: Vec<String> =
+        Layout::V1.hierarchies().into_iter().flat_map(|hierarchy| hierarchy.controllers).collect();
+    let counts = |line: &&str| {
+        let mut controllers = line.split(':').nth(1).unwrap_or_default().split(',');
+        controllers
+            .all(|name| name.is_empty() || (!name.contains('=') && mounted.iter().any(|it| it == name)))
+    };
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    text.lines().filter(|line| !line.contains("name=")).map(str::to_owned).collect()
+    text.lines().filter(counts).map(str::to_owned).collect()
 }
 
 fn init_is_in_the_cgroup_of_the_config(sandbox: &mut Sandbox) {
@@ -175,143 +164,4 @@ fn init_is_born_in_its_cgroup(sandbox: &mut Sandbox) {
     call.finish().ok();
     let text = fs::read_to_string(&trace).unwrap();
     assert!(text.contains("CLONE_INTO_CGROUP"), "{text}");
-}
-
-fn a_limit_without_its_controller_is_an_error(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/pids", json!({ "limit": 10 }));
-    sandbox.refused(&["linux.resources.pids", "controller"]);
-}
-
-fn read(sandbox: &Sandbox, controller: &str, file: &str) -> String {
-    let path = sandbox.cgroup(controller).join(file);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
-}
-
-fn pids_limit(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/pids", json!({ "limit": 7 }));
-    let script = "for n in $(seq 20); do sleep 100 & done; echo up > /up; wait";
-    sandbox.script(script);
-    sandbox.create();
-    assert_eq!(read(sandbox, "pids", "pids.max"), "7");
-    sandbox.start();
-    let refused = || read(sandbox, "pids", "pids.events").split(' ').nth(1).unwrap().parse::<u32>().unwrap();
-    assert!(until(5, || refused() > 0), "no fork was refused");
-    assert!(read(sandbox, "pids", "pids.current").parse::<u32>().unwrap() <= 7);
-}
-
-fn pids_unlimited(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/pids", json!({ "limit": -1 }));
-    sandbox.create();
-    assert_eq!(read(sandbox, "pids", "pids.max"), "max");
-}
-
-fn memory_limit_kills(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/memory", json!({ "limit": 16 << 20, "swap": 16 << 20 }));
-    sandbox.script(
-        "head -c 8m /dev/zero > /dev/shm/small && echo small; head -c 64m /dev/zero | tail > /dev/null",
-    );
-    let output = sandbox.run();
-    assert!(output.stdout.contains("small") && !output.status.success(), "{}", output.describe());
-}
-
-fn memory_files_v1(sandbox: &mut Sandbox) {
-    sandbox.set(
-        "/linux/resources/memory",
-        json!({ "limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20, "swappiness": 17, "disableOOMKiller": true }),
-    );
-    sandbox.create();
-    assert_eq!(read(sandbox, "memory", "memory.limit_in_bytes"), (64 << 20).to_string());
-    assert_eq!(read(sandbox, "memory", "memory.soft_limit_in_bytes"), (32 << 20).to_string());
-    assert_eq!(read(sandbox, "memory", "memory.swappiness"), "17");
-    assert!(read(sandbox, "memory", "memory.oom_control").contains("oom_kill_disable 1"));
-    if sandbox.cgroup("memory").join("memory.memsw.limit_in_bytes").exists() {
-        assert_eq!(read(sandbox, "memory", "memory.memsw.limit_in_bytes"), (96 << 20).to_string());
-    }
-}
-
-fn memory_files_v2(sandbox: &mut Sandbox) {
-    let memory = json!({ "limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20 });
-    sandbox.set("/linux/resources/memory", memory);
-    sandbox.create();
-    assert_eq!(read(sandbox, "memory", "memory.max"), (64 << 20).to_string());
-    assert_eq!(read(sandbox, "memory", "memory.low"), (32 << 20).to_string());
-    assert_eq!(read(sandbox, "memory", "memory.swap.max"), (32 << 20).to_string(), "v2 counts swap alone");
-}
-
-fn memory_unlimited(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/memory", json!({ "limit": -1 }));
-    sandbox.create();
-    let (file, wanted) = match sandbox.layout {
-        Layout::V1 => ("memory.limit_in_bytes", "9223372036854771712"),
-        Layout::V2 => ("memory.max", "max"),
-    };
-    assert_eq!(read(sandbox, "memory", file), wanted);
-}
-
-fn memory_swap_below_the_limit_is_refused(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/memory", json!({ "limit": 64 << 20, "swap": 32 << 20 }));
-    sandbox.refused(&["linux.resources.memory.swap"]);
-}
-
-fn cpu_files_v1(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/cpu", json!({ "shares": 512, "quota": 25000, "period": 50000 }));
-    sandbox.create();
-    assert_eq!(read(sandbox, "cpu", "cpu.shares"), "512");
-    assert_eq!(read(sandbox, "cpu", "cpu.cfs_quota_us"), "25000");
-    assert_eq!(read(sandbox, "cpu", "cpu.cfs_period_us"), "50000");
-}
-
-fn cpu_files_v2(sandbox: &mut Sandbox) {
-    for (shares, weights) in [(2, 1..=1), (1024, 39..=100), (262_144, 10000..=10000)] {
-        sandbox.set("/linux/resources/cpu", json!({ "shares": shares, "quota": 25000, "period": 50000 }));
-        sandbox.create();
-        assert_eq!(read(sandbox, "cpu", "cpu.max"), "25000 50000");
-        let weight: u32 = read(sandbox, "cpu", "cpu.weight").parse().unwrap();
-        assert!(weights.contains(&weight), "{shares} shares are weight {weight}");
-        sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
-    }
-}
-
-fn cpu_quota_throttles(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/cpu", json!({ "quota": 5000, "period": 100_000 }));
-    sandbox.script("while :; do :; done");
-    sandbox.create();
-    sandbox.start();
-    let throttled = || {
-        let text = read(sandbox, "cpu", "cpu.stat");
-        let line = text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).unwrap().to_owned();
-        line.parse::<u32>().unwrap()
-    };
-    assert!(until(5, || throttled() > 1));
-    kill(Pid::from_raw(sandbox.pid()), Signal::SIGKILL).unwrap();
-}
-
-fn cpu_set(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/cpu", json!({ "cpus": "0", "mems": "0" }));
-    assert_eq!(sandbox.prove("grep Cpus_allowed_list /proc/self/status"), "Cpus_allowed_list:\t0");
-    sandbox.create();
-    assert_eq!(
-        (read(sandbox, "cpuset", "cpuset.cpus"), read(sandbox, "cpuset", "cpuset.mems")),
-        ("0".into(), "0".into())
-    );
-}
-
-fn bad_cpu_set_is_refused(sandbox: &mut Sandbox) {
-    for cpus in ["9999", "zero", "0-", "../x"] {
-        sandbox.set("/linux/resources/cpu", json!({ "cpus": cpus }));
-        sandbox.refused(&["linux.resources.cpu.cpus"]);
-    }
-}
-
-fn a_value_the_kernel_refuses_leaves_nothing(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/cpu", json!({ "quota": 50000, "period": 1 }));
-    sandbox.refused(&["linux.resources.cpu", "invalid argument"]);
-}
-
-fn limits_hold_before_the_process_starts(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/pids", json!({ "limit": 3 }));
-    sandbox.create();
-    assert_eq!(read(sandbox, "pids", "pids.max"), "3");
-    assert_eq!(read(sandbox, "pids", "cgroup.procs"), sandbox.pid().to_string());
-    assert!(Path::new(&sandbox.cgroup("pids")).exists());
 }

@@ -25,6 +25,7 @@ mod foreground;
 mod hooks;
 mod idmap;
 mod lifecycle;
+mod limits;
 mod machine;
 mod mounts;
 mod namespaces;
@@ -66,6 +67,14 @@ fn main() -> ExitCode {
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
         ("machine", machine::CASES),
+        ("limits::block_io", limits::block_io::CASES),
+        ("limits::cpu", limits::cpu::CASES),
+        ("limits::hugetlb", limits::hugetlb::CASES),
+        ("limits::memory", limits::memory::CASES),
+        ("limits::network", limits::network::CASES),
+        ("limits::pids", limits::pids::CASES),
+        ("limits::rdma", limits::rdma::CASES),
+        ("limits::unified", limits::unified::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
         ("old_kernel", old_kernel::CASES),

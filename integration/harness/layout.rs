@@ -93,7 +93,9 @@ impl Layout {
 impl Hierarchy {
     fn carries(&self, controller: &str) -> bool {
         if !self.controllers.is_empty() {
-            return self.controllers.iter().any(|name| name == controller);
+            // The one that v2 has renamed.
+            let same = |name: &String| name == controller || (name == "blkio" && controller == "io");
+            return self.controllers.iter().any(same);
         }
         // The core's own files: every cgroup of v2 has them. Devices are eBPF there, no controller.
         if ["cgroup", "devices", "freezer"].contains(&controller) {

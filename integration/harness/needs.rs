@@ -16,6 +16,14 @@ pub(crate) enum Need {
     Controller(&'static str),
     /// A controller that the layout does not carry: what happens without it.
     NoController(&'static str),
+    /// A v1 controller that no hierarchy has, so that a test may mount it.
+    FreeController(&'static str),
+    /// A file in the topmost cgroup of a controller's hierarchy.
+    TopFile(&'static str, &'static str),
+    /// Loop devices can be made.
+    LoopDevices,
+    /// Huge pages of 2 MiB, and this many of them free.
+    HugePages(u32),
     /// A capability of this process: its number and name.
     Capability(u32, &'static str),
     /// A file of the kernel's (or the machine's).
@@ -93,6 +101,23 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let why = format!("the {name} controller is here in cgroup {}", layout.name());
             unless(layout.cgroup(name, "/").is_none(), why)
         }
+        Need::FreeController(name) => {
+            let why = format!("this kernel has no free {name} controller of cgroup v1");
+            unless(is_free(name), why)
+        }
+        Need::TopFile(controller, file) => {
+            let there = layout.cgroup(controller, file).is_some_and(|path| path.exists());
+            unless(there, format!("this kernel has no {file}"))
+        }
+        Need::LoopDevices => {
+            unless(Path::new("/dev/loop-control").exists(), "there are no loop devices".into())
+        }
+        Need::HugePages(wanted) => {
+            let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+            let free = free.ok().and_then(|text| text.trim().parse::<u32>().ok());
+            let why = format!("needs {wanted} free huge pages of 2 MiB");
+            unless(free.is_some_and(|free| free >= wanted), why)
+        }
         Need::Capability(number, name) => {
             let mine = status_field(processes::me(), "CapEff").unwrap_or_default();
             let mine = u64::from_str_radix(&mine, 16).unwrap_or_default();
@@ -129,6 +154,18 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             unless(booted && bus, "systemd does not manage this machine".into())
         }
     }
+}
+
+/// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.
+fn is_free(controller: &str) -> bool {
+    let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.first() == Some(&controller) && words.get(1) == Some(&"0") && words.get(3) == Some(&"1")
+    }) && !Layout::V1.hierarchies().iter().any(|hierarchy| {
+        let listed = fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default();
+        hierarchy.controllers.is_empty() && listed.split_whitespace().any(|name| name == controller)
+    })
 }
 
 /// The running kernel's major and minor number.

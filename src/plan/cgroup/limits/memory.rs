@@ -11,7 +11,10 @@ pub(super) fn limit(list: &mut List, resources: &LinuxResources) -> Result<()> {
     let Some(memory) = resources.memory() else { return Ok(()) };
     for (field, value) in [("memory.kernel", memory.kernel()), ("memory.kernelTCP", memory.kernel_tcp())] {
         if value.is_some_and(|value| value > 0) {
-            list.warn(field, "ignored: Linux counts it with all other memory, and has dropped this limit");
+            list.warn(
+                field,
+                "ignored: the runtime-spec advises against it, and memory.limit counts such memory too",
+            );
         }
     }
     let limits = Memory::of(memory)?;
