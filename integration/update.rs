@@ -37,6 +37,7 @@ cases! {
     resources_come_from_files_and_standard_input: Need::Controller("pids");
     nonsense_is_refused;
     without_control_groups_nothing_can_be_limited;
+    schemata_need_a_group_and_sense;
 }
 
 fn update(sandbox: &Sandbox, options: &[&str]) -> Call {
@@ -592,4 +593,16 @@ fn without_control_groups_nothing_can_be_limited(sandbox: &mut Sandbox) {
     sandbox.bare(&[&globals[..], &run].concat()).finish().ok();
     update(sandbox, &["--pids-limit", "5"]).finish().error(&["linux.resources.pids.limit", "disabled"]);
     update(sandbox, &[]).finish().ok();
+}
+
+/// That they are changed, all or none, is tested by the unit tests of `src/cgroup/resctrl`: few machines have them.
+fn schemata_need_a_group_and_sense(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    for (options, parts) in [
+        (["--l3-cache-schema", "L3:0=f"], ["linux.intelRdt.l3CacheSchema", "no group of resctrl"]),
+        (["--mem-bw-schema", "MB:0=20"], ["linux.intelRdt.memBwSchema", "no group of resctrl"]),
+        (["--mem-bw-schema", "L3:0=f"], ["linux.intelRdt.memBwSchema", "does not begin"]),
+    ] {
+        unchanged(sandbox, update(sandbox, &options), &parts);
+    }
 }
