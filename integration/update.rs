@@ -71,7 +71,7 @@ fn ask(sandbox: &Sandbox, script: &str) -> String {
     fs::write(sandbox.rootfs("do.new"), script).unwrap();
     fs::rename(sandbox.rootfs("do.new"), sandbox.rootfs("do")).unwrap();
     let done = sandbox.rootfs("done");
-    assert!(until(20, || done.exists()), "no answer to {script:?}: the container is {}", sandbox.status());
+    assert!(until(60, || done.exists()), "no answer to {script:?}: the container is {}", sandbox.status());
     let answer = fs::read_to_string(&done).unwrap();
     fs::remove_file(done).unwrap();
     answer
@@ -99,9 +99,9 @@ fn pids_limit_holds_before_and_after(sandbox: &mut Sandbox) {
 fn memory_limit_holds_before_and_after(sandbox: &mut Sandbox) {
     sandbox.set("/linux/resources/memory", json!({ "limit": 256 << 20, "swap": 256 << 20 }));
     start_servant(sandbox);
-    let hog = "head -c 64m /dev/zero | tail > /dev/null";
+    let hog = "head -c 32m /dev/zero | tail > /dev/null";
     assert_eq!(ask(sandbox, hog), "0\n");
-    update(sandbox, &["--memory", "24m", "--memory-swap", "24m"]).finish().ok();
+    update(sandbox, &["--memory", "12m", "--memory-swap", "12m"]).finish().ok();
     let answer = ask(sandbox, hog);
     assert!(answer.contains("137"), "not killed: {answer:?}");
     update(sandbox, &["--memory", "256m", "--memory-swap=256m"]).finish().ok();
@@ -110,7 +110,8 @@ fn memory_limit_holds_before_and_after(sandbox: &mut Sandbox) {
 
 fn throttled(sandbox: &Sandbox) -> u64 {
     let text = read(sandbox, "cpu", "cpu.stat");
-    text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).unwrap().parse().unwrap()
+    // On v2 nobody counts until a limit is asked for.
+    text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).map_or(0, |count| count.parse().unwrap())
 }
 
 /// User and system time of a process, in clock ticks, which are hundredths of seconds.
@@ -403,8 +404,9 @@ fn unchanged(sandbox: &Sandbox, call: Call, parts: &[&str]) -> Output {
     let before = everything(sandbox);
     let output = call.finish().error(parts);
     let after = everything(sandbox);
-    let changes: Vec<_> = after.iter().filter(|(name, text)| before.get(*name) != Some(*text)).collect();
-    assert!(changes.is_empty() && before.len() == after.len(), "{changes:?} after {}", output.describe());
+    // A controller that was given to the cgroup on the way stays: its files are new, without a limit in them.
+    let changes: Vec<_> = before.iter().filter(|(name, text)| after.get(*name) != Some(*text)).collect();
+    assert!(changes.is_empty(), "{changes:?} after {}", output.describe());
     output
 }
 
@@ -481,6 +483,7 @@ fn nothing_changes_when_the_state_cannot_be_written(sandbox: &mut Sandbox) {
 }
 
 fn less_than_what_is_in_use_is_refused_when_asked(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources/memory", json!({ "limit": 128 << 20 }));
     sandbox.script("head -c 40m /dev/zero > /dev/shm/used; echo up > /up; exec sleep 100");
     sandbox.begin("run", &["--detach"]).finish().ok();
     sandbox.wait_file(sandbox.rootfs("up"), "up");
