@@ -18,6 +18,7 @@ mod cli;
 mod counts;
 mod crash;
 mod cve;
+mod cycles;
 mod devices;
 mod errors;
 mod events;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         ("cve::procfs", cve::procfs::CASES),
         ("cve::race", cve::race::CASES),
         ("cve::state", cve::state::CASES),
+        ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("events", events::CASES),

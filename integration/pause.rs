@@ -231,10 +231,11 @@ fn without_a_cgroup_nothing_is_paused(sandbox: &mut Sandbox) {
 
 /// A file system of its own that can be frozen, so that a write to it waits in the kernel; thawed and gone at the end
 /// also of a test that fails.
-struct Frozen<'a>(&'a Sandbox, String);
+pub(crate) struct Frozen<'a>(&'a Sandbox, String);
 
 impl<'a> Frozen<'a> {
-    fn new(sandbox: &'a Sandbox) -> Self {
+    /// Mounted at `slow` in the test's own folder.
+    pub(crate) fn new(sandbox: &'a Sandbox) -> Self {
         let image = sandbox.file("image", "");
         fs::File::options().write(true).open(&image).unwrap().set_len(16 << 20).unwrap();
         sandbox.tool_call(&["mkfs.ext4", "-q", &image]).finish().ok();
@@ -244,7 +245,8 @@ impl<'a> Frozen<'a> {
         Frozen(sandbox, point)
     }
 
-    fn freeze(&self, option: &str) {
+    /// `--freeze` or `--unfreeze`
+    pub(crate) fn freeze(&self, option: &str) {
         self.0.tool_call(&["fsfreeze", option, &self.1]).finish();
     }
 }

@@ -37,6 +37,7 @@ cases! {
     resources_come_from_files_and_standard_input: Need::Controller("pids");
     nonsense_is_refused;
     without_control_groups_nothing_can_be_limited;
+    schemata_need_a_group_and_sense;
 }
 
 fn update(sandbox: &Sandbox, options: &[&str]) -> Call {
@@ -70,7 +71,7 @@ fn ask(sandbox: &Sandbox, script: &str) -> String {
     fs::write(sandbox.rootfs("do.new"), script).unwrap();
     fs::rename(sandbox.rootfs("do.new"), sandbox.rootfs("do")).unwrap();
     let done = sandbox.rootfs("done");
-    assert!(until(20, || done.exists()), "no answer to {script:?}: the container is {}", sandbox.status());
+    assert!(until(60, || done.exists()), "no answer to {script:?}: the container is {}", sandbox.status());
     let answer = fs::read_to_string(&done).unwrap();
     fs::remove_file(done).unwrap();
     answer
@@ -98,9 +99,9 @@ fn pids_limit_holds_before_and_after(sandbox: &mut Sandbox) {
 fn memory_limit_holds_before_and_after(sandbox: &mut Sandbox) {
     sandbox.set("/linux/resources/memory", json!({ "limit": 256 << 20, "swap": 256 << 20 }));
     start_servant(sandbox);
-    let hog = "head -c 64m /dev/zero | tail > /dev/null";
+    let hog = "head -c 32m /dev/zero | tail > /dev/null";
     assert_eq!(ask(sandbox, hog), "0\n");
-    update(sandbox, &["--memory", "24m", "--memory-swap", "24m"]).finish().ok();
+    update(sandbox, &["--memory", "12m", "--memory-swap", "12m"]).finish().ok();
     let answer = ask(sandbox, hog);
     assert!(answer.contains("137"), "not killed: {answer:?}");
     update(sandbox, &["--memory", "256m", "--memory-swap=256m"]).finish().ok();
@@ -109,7 +110,8 @@ fn memory_limit_holds_before_and_after(sandbox: &mut Sandbox) {
 
 fn throttled(sandbox: &Sandbox) -> u64 {
     let text = read(sandbox, "cpu", "cpu.stat");
-    text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).unwrap().parse().unwrap()
+    // On v2 nobody counts until a limit is asked for.
+    text.lines().find_map(|line| line.strip_prefix("nr_throttled ")).map_or(0, |count| count.parse().unwrap())
 }
 
 /// User and system time of a process, in clock ticks, which are hundredths of seconds.
@@ -402,8 +404,9 @@ fn unchanged(sandbox: &Sandbox, call: Call, parts: &[&str]) -> Output {
     let before = everything(sandbox);
     let output = call.finish().error(parts);
     let after = everything(sandbox);
-    let changes: Vec<_> = after.iter().filter(|(name, text)| before.get(*name) != Some(*text)).collect();
-    assert!(changes.is_empty() && before.len() == after.len(), "{changes:?} after {}", output.describe());
+    // A controller that was given to the cgroup on the way stays: its files are new, without a limit in them.
+    let changes: Vec<_> = before.iter().filter(|(name, text)| after.get(*name) != Some(*text)).collect();
+    assert!(changes.is_empty(), "{changes:?} after {}", output.describe());
     output
 }
 
@@ -480,6 +483,7 @@ fn nothing_changes_when_the_state_cannot_be_written(sandbox: &mut Sandbox) {
 }
 
 fn less_than_what_is_in_use_is_refused_when_asked(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources/memory", json!({ "limit": 128 << 20 }));
     sandbox.script("head -c 40m /dev/zero > /dev/shm/used; echo up > /up; exec sleep 100");
     sandbox.begin("run", &["--detach"]).finish().ok();
     sandbox.wait_file(sandbox.rootfs("up"), "up");
@@ -592,4 +596,16 @@ fn without_control_groups_nothing_can_be_limited(sandbox: &mut Sandbox) {
     sandbox.bare(&[&globals[..], &run].concat()).finish().ok();
     update(sandbox, &["--pids-limit", "5"]).finish().error(&["linux.resources.pids.limit", "disabled"]);
     update(sandbox, &[]).finish().ok();
+}
+
+/// That they are changed, all or none, is tested by the unit tests of `src/cgroup/resctrl`: few machines have them.
+fn schemata_need_a_group_and_sense(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    for (options, parts) in [
+        (["--l3-cache-schema", "L3:0=f"], ["linux.intelRdt.l3CacheSchema", "no group of resctrl"]),
+        (["--mem-bw-schema", "MB:0=20"], ["linux.intelRdt.memBwSchema", "no group of resctrl"]),
+        (["--mem-bw-schema", "L3:0=f"], ["linux.intelRdt.memBwSchema", "does not begin"]),
+    ] {
+        unchanged(sandbox, update(sandbox, &options), &parts);
+    }
 }

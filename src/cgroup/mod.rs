@@ -318,6 +318,44 @@ mod tests {
         assert!(bad.contains("the kernel's verifier says"), "{bad}");
     }
 
+    /// Without a v2 hierarchy there is nothing to be seen.
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn a_filter_takes_the_place_of_ours_and_of_no_other() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-filter"}));
+        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let Some(site) = cgroup.v2() else { return };
+        let count = |name: &str| crate::sys::bpf::attached_cgroup_device(&site.leaf, name).unwrap().len();
+        let filter = |minor: u32| {
+            let rules = json!([{"allow": true, "type": "c", "major": 10, "minor": minor, "access": "r"}]);
+            let rules = serde_json::from_value::<Vec<_>>(rules).unwrap();
+            let rules = crate::plan::cgroup::devices::Rules::parse(&rules).unwrap();
+            let program = crate::plan::cgroup::program::Program::build(&rules).unwrap();
+            crate::plan::cgroup::Filter { rules, program, optional: false }
+        };
+        let foreign = crate::sys::bpf::prog_load_cgroup_device(&filter(1).program.0, "sd_devices").unwrap();
+        crate::sys::bpf::prog_attach_cgroup_device(&site.leaf, &foreign, None).unwrap();
+        filter::load(&filter(2), &site.leaf).unwrap();
+        filter::load(&filter(3), &site.leaf).unwrap();
+        assert_eq!((count("onggi_devices"), count("sd_devices")), (2, 1));
+        let replaced = filter::replace(Some(&filter(4)), &site.leaf).unwrap();
+        assert_eq!((count("onggi_devices"), count("sd_devices")), (1, 1));
+        replaced.undo().unwrap();
+        assert_eq!((count("onggi_devices"), count("sd_devices")), (2, 1));
+        let open = filter::replace(None, &site.leaf).unwrap();
+        assert_eq!((count("onggi_devices"), count("sd_devices")), (0, 1));
+        open.undo().unwrap();
+        assert_eq!((count("onggi_devices"), count("sd_devices")), (2, 1));
+        let mut bad = filter(5);
+        bad.program.0.truncate(3);
+        filter::replace(Some(&bad), &site.leaf).unwrap_err();
+        assert_eq!(
+            (count("onggi_devices"), count("sd_devices")),
+            (2, 1),
+            "what cannot be loaded opens nothing"
+        );
+    }
+
     #[test]
     #[ignore = "makes cgroups"]
     fn dropped_means_undone() {

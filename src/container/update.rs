@@ -9,6 +9,7 @@ use super::{Settings, probe};
 use crate::cgroup::limit;
 use crate::error::{Error, Result};
 use crate::plan::cgroup::update::{self as plan, Update};
+use crate::plan::resctrl::{self, Schema};
 use crate::spec::Part;
 
 /// What is to change.
@@ -33,10 +34,11 @@ pub(crate) fn update(settings: &Settings, id: &str, options: &UpdateOptions) -> 
         if !matches!(status, Status::Created | Status::Running | Status::Paused) {
             return Err(Error::new("container not running").hint(format!("it is {status}")));
         }
-        allocate(options)?;
-        let update = planned(settings, locked.saved()?, &options.resources)?;
+        let saved = locked.saved()?;
+        let schemata = schemata(saved, options)?;
+        let update = planned(settings, saved, &options.resources)?;
         update.warnings.iter().for_each(|warning| (settings.warn)(warning));
-        carry_out(&mut locked, update)
+        carry_out(&mut locked, &update, &schemata)
     };
     act().map_err(|error: Error| error.during(format!("update {id}")))
 }
@@ -56,14 +58,45 @@ fn planned(settings: &Settings, saved: &Saved, part: &Part) -> Result<Update> {
     plan::update(&places, &before, part, rootless)
 }
 
-fn carry_out(locked: &mut Locked, update: Update) -> Result<()> {
-    let record = locked.saved()?.cgroup.clone().unwrap_or_default();
-    let changed = limit::change(&record, &update)?;
-    if let Err(error) = tell_systemd(locked.saved()?, &update).and_then(|()| store(locked, &update)) {
-        return Err(changed.undo(error));
+/// linux.intelRdt: what is to be written for the container's group.
+fn schemata(saved: &Saved, options: &UpdateOptions) -> Result<Vec<Schema>> {
+    let (l3, bandwidth) = (options.l3_cache_schema.as_deref(), options.mem_bw_schema.as_deref());
+    let schemata = resctrl::schemata(l3, bandwidth, &[])?;
+    match schemata.first() {
+        Some(first) if saved.resctrl.is_none() => Err(Error::new("the container has no group of resctrl")
+            .at(&first.field)
+            .hint("it gets one by linux.intelRdt in its config")),
+        _ => Ok(schemata),
     }
-    changed.keep();
+}
+
+fn carry_out(locked: &mut Locked, update: &Update, schemata: &[Schema]) -> Result<()> {
+    let record = locked.saved()?.cgroup.clone().unwrap_or_default();
+    let changed = limit::change(&record, update)?;
+    let rest = allocate(locked, schemata, |locked| {
+        tell_systemd(locked.saved()?, update)?;
+        store(locked, update)
+    });
+    match rest {
+        Ok(()) => changed.keep(),
+        Err(error) => return Err(changed.undo(error)),
+    }
     Ok(())
+}
+
+/// Changes the shares of the container's group of resctrl, which stay if the rest succeeds.
+fn allocate(
+    locked: &mut Locked,
+    schemata: &[Schema],
+    rest: impl FnOnce(&mut Locked) -> Result<()>,
+) -> Result<()> {
+    let group = locked.saved()?.resctrl.clone().filter(|_| !schemata.is_empty());
+    let Some(group) = group else { return rest(locked) };
+    let old = group.replace(schemata)?;
+    rest(locked).or_else(|error| {
+        group.restore(&old)?;
+        Err(error)
+    })
 }
 
 fn store(locked: &mut Locked, update: &Update) -> Result<()> {
@@ -79,14 +112,4 @@ fn store(locked: &mut Locked, update: &Update) -> Result<()> {
 /// reloaded. This is the place to give it the new ones; cgroups that we have made need nothing.
 fn tell_systemd(_saved: &Saved, _update: &Update) -> Result<()> {
     Ok(())
-}
-
-/// linux.intelRdt. This is the place where schemata of a container's own class of service are changed.
-fn allocate(options: &UpdateOptions) -> Result<()> {
-    let given =
-        [("--l3-cache-schema", &options.l3_cache_schema), ("--mem-bw-schema", &options.mem_bw_schema)];
-    match given.iter().find(|(_, schema)| schema.is_some()) {
-        Some((option, _)) => Err(Error::new("linux.intelRdt is not built yet").at(option)),
-        None => Ok(()),
-    }
 }

@@ -244,7 +244,6 @@ impl Record {
     ///
     /// # Returns
     /// The old ones, for [`Record::restore`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the update command"))]
     pub(crate) fn replace(&self, schemata: &[Schema]) -> Result<String> {
         let Some((top, group)) = self.open().map_err(|error| error.at("linux.intelRdt"))? else {
             return Err(Error::new(format!("{} or the group in it is gone", self.mount)).at("linux.intelRdt"));
@@ -260,7 +259,6 @@ impl Record {
     }
 
     /// Writes schemata back as [`Record::replace`] gave them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the update command"))]
     pub(crate) fn restore(&self, old: &str) -> Result<()> {
         let Some((top, group)) = self.open()? else { return Ok(()) };
         let _lock = lock(&top)?;
