@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test install static lint bench clean help
+.PHONY: build demo test test-vm test-kernels install static lint bench clean help
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -15,10 +15,18 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) file mount strace uidmap util-linux
+NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs kmod mmdebstrap mount python3 \
+              qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
 ONGGI_STATIC := target/static/onggi
 STATIC       := scripts/static $(ONGGI_STATIC)
+STATIC_TESTS := scripts/static target/static/tests/
+
+# `make test-vm`: the virtual machines to test in, the Debian suite of their kernel, and words for the test programs.
+VM     ?= small
+KERNEL ?= trixie
+TESTS  ?=
 
 build: ## build the release binary, dynamically linked: target/release/onggi
 	@scripts/need $(NEED_BUILD)
@@ -43,6 +51,23 @@ test: ## install what is missing, run every test (root)
 	awk '/^test result: / { for (i = 4; i < NF; i++) n[$$(i + 1)] += $$i } \
 		END { printf "make test: all passed: %d tests, %d skipped\n", n["passed;"], n["ignored;"] }' target/test.log
 
+test-vm: ## test in virtual machines: KERNEL=bookworm|trixie|sid TESTS="filter …" (root)
+	@scripts/need $(NEED_VM)
+	@$(STATIC)
+	@$(STATIC_TESTS)
+	@failed=; \
+	for size in $(VM); do \
+		integration/vm/test $$size $(KERNEL) $(TESTS) || failed="$$failed $$size"; \
+	done; \
+	[ -z "$$failed" ] || { echo "make test-vm: FAILED:$$failed"; exit 1; }
+
+test-kernels: ## test in the small virtual machine with each of Debian's kernels (root)
+	@failed=; \
+	for kernel in bookworm trixie sid; do \
+		$(MAKE) --no-print-directory test-vm VM=small KERNEL=$$kernel TESTS="$(TESTS)" || failed="$$failed $$kernel"; \
+	done; \
+	[ -z "$$failed" ] || { echo "make test-kernels: FAILED:$$failed"; exit 1; }
+
 install: $(if $(DYNAMIC),build,static) ## install to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local): static, or with DYNAMIC=1 not
 	install -D -m 0755 $(if $(DYNAMIC),target/release/onggi,$(ONGGI_STATIC)) $(DESTDIR)$(PREFIX)/sbin/onggi
 
@@ -66,4 +91,4 @@ clean: ## remove what was built
 	$(CARGO) clean
 
 help: ## this list
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Sandbox, is_alive, until};
+use crate::harness::{Sandbox, is_alive, limit, until};
 
 cases! {
     all_six_in_order;
@@ -297,7 +297,7 @@ fn time_over_kills_the_whole_group(sandbox: &mut Sandbox) {
     let begun = Instant::now();
     sandbox.refused(&["hooks.createRuntime[0]", "1"]);
     let took = begun.elapsed();
-    assert!((Duration::from_secs(1)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(1)..limit(6)).contains(&took), "{took:?}");
     let pids = fs::read_to_string(format!("{dir}/pids")).unwrap();
     let pids: Vec<i32> = pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
     assert!(until(3, || pids.iter().all(|&pid| !is_alive(pid))), "some of {pids:?} live");
@@ -310,7 +310,7 @@ fn time_over_in_every_kind(sandbox: &mut Sandbox) {
         sandbox.set("/hooks", json!({ kind: [slow] }));
         let begun = Instant::now();
         let output = sandbox.begin("run", &[]).finish();
-        assert!(begun.elapsed() < Duration::from_secs(8), "{kind}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < limit(8), "{kind}: {:?}", begun.elapsed());
         if kind != "poststop" {
             sandbox.clean(&output.error(&[&format!("hooks.{kind}[0]")]));
         }

@@ -2,7 +2,7 @@
 //! succeeds spoils nothing else.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
@@ -61,6 +61,12 @@ impl Copy {
 
 /// Gives the image what a dynamically linked runtime needs to run inside: there the loader is the attacker's.
 fn give_libraries(sandbox: &Sandbox) {
+    let mut start = [0; 4096];
+    let count = File::open(binary()).unwrap().read(&mut start).unwrap();
+    // The loader's name stands at the beginning; a static program has none.
+    if !start[..count].windows(4).any(|bytes| bytes == b"/ld-") {
+        return;
+    }
     let output = output(Command::new("ldd").arg(binary()));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     for file in text.split_whitespace().filter(|word| word.starts_with('/')) {

@@ -101,6 +101,8 @@ fn cve_2021_30465_a_mount_point_is_exchanged(sandbox: &mut Sandbox) {
     sandbox.mount("/mnt/below/inner", "tmpfs", "race-one", &[]);
     sandbox.mount("/mnt/below/shm", "bind", &source, &["bind", "ro"]);
     sandbox.mount("/mnt/final", "tmpfs", "race-two", &["mode=700"]);
+    // Without what is in front: the path begins where the file system of temporary folders is mounted.
+    let source = format!("{}/source", sandbox.dir.file_name().unwrap().to_string_lossy());
     sandbox.script(&format!(
         "echo alive; for it in race-one race-two {source}; do grep -c -- $it /proc/self/mountinfo; done
          find / -xdev -name secret -exec cat {{}} +"

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::processes;
+use super::{patience, processes};
 
 /// A call that has not started yet.
 pub(crate) struct Call {
@@ -63,7 +63,7 @@ impl Call {
             stdin: None,
             stderr: output.with_extension("stderr"),
             stdout,
-            limit: Duration::from_secs(20),
+            limit: patience::limit(20),
             hidden: None,
         }
     }
@@ -94,9 +94,9 @@ impl Call {
         self
     }
 
-    /// Another time limit than 20 seconds.
+    /// Another time limit than 20 seconds (of this machine: [`patience`]).
     pub(crate) fn limit(mut self, seconds: u64) -> Call {
-        self.limit = Duration::from_secs(seconds);
+        self.limit = patience::limit(seconds);
         self
     }
 

@@ -8,6 +8,7 @@ mod call;
 mod layout;
 mod leaks;
 mod needs;
+mod patience;
 mod processes;
 mod sandbox;
 mod world;
@@ -16,6 +17,7 @@ pub(crate) use call::{Call, Output, Running};
 pub(crate) use case::Case;
 pub(crate) use layout::Layout;
 pub(crate) use needs::Need;
+pub(crate) use patience::limit;
 pub(crate) use processes::{
     forget, hold, is_alive, output, parent, processes_in_state, reap_orphans, spawn, start_time, state_of,
     status_field,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::world::binary;
-use super::{Call, Layout, Output, bundle, leaks};
+use super::{Call, Layout, Output, bundle, leaks, patience};
 
 /// The world of one test.
 pub(crate) struct Sandbox {
@@ -28,9 +28,9 @@ pub(crate) struct Sandbox {
     stamp: (u64, u64, i64, i64),
 }
 
-/// Asks until the answer is yes, at most `seconds`; says whether it was.
+/// Asks until the answer is yes, at most `seconds` (of this machine: [`patience`]); says whether it was.
 pub(crate) fn until(seconds: u64, mut question: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let deadline = Instant::now() + patience::limit(seconds);
     while !question() {
         if Instant::now() > deadline {
             return false;
