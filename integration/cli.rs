@@ -25,7 +25,6 @@ cases! {
     bad_log_options_are_refused;
     debug_logs_more_than_errors;
     global_options_of_the_engines_are_taken;
-    systemd_cgroup_is_refused_not_ignored;
     cgroup_manager_disabled_makes_no_cgroup;
     cgroup_manager_cgroupfs_makes_one;
     bundle_defaults_to_the_working_directory;
@@ -205,20 +204,6 @@ fn global_options_of_the_engines_are_taken(sandbox: &mut Sandbox) {
     sandbox.onggi(&["--rootless", "auto", "--cgroup-manager", "cgroupfs", "list"]).finish().ok();
     sandbox.onggi(&["--rootless", "perhaps", "list"]).finish().error(&["perhaps"]);
     sandbox.onggi(&["--cgroup-manager", "magic", "list"]).finish().error(&["magic"]);
-}
-
-fn systemd_cgroup_is_refused_not_ignored(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/cgroupsPath", json!("system.slice:onggi:test"));
-    sandbox.write_config();
-    let (bundle, id) = (sandbox.path("bundle"), sandbox.token.clone());
-    for option in [&["--systemd-cgroup"][..], &["--cgroup-manager", "systemd"], &["--cgroup-manager=systemd"]]
-    {
-        for command in ["create", "run"] {
-            let args: Vec<&str> = option.iter().copied().chain([command, "--bundle", &bundle, &id]).collect();
-            let output = sandbox.onggi(&args).finish().error(&["systemd"]);
-            sandbox.clean(&output);
-        }
-    }
 }
 
 fn cgroup_manager_disabled_makes_no_cgroup(sandbox: &mut Sandbox) {
@@ -605,7 +590,7 @@ fn features_name_what_is_built(sandbox: &mut Sandbox) {
         ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"].iter().all(|name| capabilities.iter().any(|it| it == name))
     );
     assert_eq!((&linux["cgroup"]["v1"], &linux["cgroup"]["v2"]), (&json!(true), &json!(true)));
-    assert_ne!(linux["cgroup"]["systemd"], true, "the systemd driver is not built yet");
+    assert_eq!((&linux["cgroup"]["systemd"], &linux["cgroup"]["systemdUser"]), (&json!(true), &json!(true)));
     assert_ne!(linux["apparmor"]["enabled"], true);
     assert_ne!(linux["selinux"]["enabled"], true);
 }

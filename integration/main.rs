@@ -36,6 +36,7 @@ mod pause;
 mod process;
 mod resctrl;
 mod sysctl;
+mod systemd;
 mod update;
 mod userns;
 
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("process", process::CASES),
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
+        ("systemd", systemd::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
     ])

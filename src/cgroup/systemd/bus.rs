@@ -36,6 +36,8 @@ pub(crate) struct Bus {
     signals: VecDeque<Signal>,
     /// Answers to calls that nobody has asked for yet.
     answers: Vec<MarshalledMessage>,
+    /// What is being done, for errors.
+    doing: String,
 }
 
 /// A method call, to be filled with arguments: [`Call::with`].
@@ -133,7 +135,8 @@ impl Bus {
     fn greet(socket: OwnedFd, address: &str) -> Result<Self> {
         let address = address.to_owned();
         let (inbox, signals, answers) = (Vec::new(), VecDeque::new(), Vec::new());
-        let mut bus = Bus { socket, address, inbox, serial: 0, signals, answers };
+        let doing = "authentication".to_owned();
+        let mut bus = Bus { socket, address, inbox, serial: 0, signals, answers, doing };
         bus.authenticate()?;
         let hello = bus.send(Call::new(the_bus(), "Hello", ""))?;
         bus.answer(&hello)?.map_err(Refusal::error)?;
@@ -155,7 +158,7 @@ impl Bus {
             return Ok(());
         }
         let said = lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join(", ");
-        Err(self.failed(format!("authentication was refused: {said:?}")))
+        Err(self.failed(&format!("refused it: {said:?}")))
     }
 
     fn line(&mut self, deadline: Instant) -> Result<String> {
@@ -175,7 +178,8 @@ impl Bus {
         marshal::marshal(&call.message, self.serial, &mut bytes)
             .map_err(|e| Error::new(format!("{}: {e}", call.name)))?;
         bytes.extend_from_slice(call.message.get_buf());
-        self.write(&bytes, Instant::now() + ANSWER_BOUND).map_err(|e| e.at(&call.name))?;
+        self.doing.clone_from(&call.name);
+        self.write(&bytes, Instant::now() + ANSWER_BOUND)?;
         Ok(Sent { serial: self.serial, name: call.name })
     }
 
@@ -193,7 +197,8 @@ impl Bus {
                 let text = message.body.parser().get::<String>().unwrap_or_default();
                 return Ok(Err(Refusal { call: sent.name.clone(), name, text }));
             }
-            let message = self.message(deadline).map_err(|e| e.at(&sent.name))?;
+            self.doing.clone_from(&sent.name);
+            let message = self.message(deadline)?;
             self.keep(message);
         }
     }
@@ -235,7 +240,7 @@ impl Bus {
             self.fill(HEAD, deadline)?;
         }
         let length = whole(&self.inbox).filter(|length| *length <= LONGEST);
-        let length = length.ok_or_else(|| self.failed("sent what is no message".to_owned()))?;
+        let length = length.ok_or_else(|| self.failed("sent what is no message"))?;
         while self.inbox.len() < length {
             self.fill(length, deadline)?;
         }
@@ -246,15 +251,14 @@ impl Bus {
             unmarshal::unmarshal_next_message(&header, dynamic, &bytes, at + fields)
                 .map(|(_, message)| message)
         };
-        read().map_err(|e| self.failed(format!("sent what is no message: {e}")))
+        read().map_err(|e| self.failed(&format!("sent what is no message: {e}")))
     }
 
     /// Reads more, so that about `wanted` bytes are there.
     fn fill(&mut self, wanted: usize, deadline: Instant) -> Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || !socket::readable(self.socket.as_fd(), Some(left))? {
-            let error =
-                Error::call(format!("read(D-Bus at {})", self.address), Errno::TIMEDOUT.raw_os_error());
+            let error = Error::call(self.doing("read"), Errno::TIMEDOUT.raw_os_error());
             return Err(
                 error.hint("nobody answers: see `systemctl status dbus` and `systemctl is-system-running`")
             );
@@ -264,9 +268,9 @@ impl Bus {
         let read = rustix::io::read(&self.socket, &mut self.inbox[filled..]);
         self.inbox.truncate(filled + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) => Err(self.failed("closed the connection".to_owned())),
+            Ok(0) | Err(Errno::CONNRESET) => Err(self.failed("closed the connection")),
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(Error::call(format!("read(D-Bus at {})", self.address), errno.raw_os_error())),
+            Err(errno) => Err(Error::call(self.doing("read"), errno.raw_os_error())),
         }
     }
 
@@ -277,19 +281,22 @@ impl Bus {
                 Ok(sent) => bytes = &bytes[sent..],
                 Err(Errno::INTR) if Instant::now() < deadline => {}
                 Err(Errno::PIPE | Errno::CONNRESET) => {
-                    return Err(self.failed("closed the connection".to_owned()));
+                    return Err(self.failed("closed the connection"));
                 }
                 Err(errno) => {
-                    let call = format!("send(D-Bus at {})", self.address);
-                    return Err(Error::call(call, errno.raw_os_error()));
+                    return Err(Error::call(self.doing("send"), errno.raw_os_error()));
                 }
             }
         }
         Ok(())
     }
 
-    fn failed(&self, what: String) -> Error {
-        Error::new(format!("D-Bus at {} {what}", self.address))
+    fn doing(&self, call: &str) -> String {
+        format!("{}: {call}(D-Bus at {})", self.doing, self.address)
+    }
+
+    fn failed(&self, what: &str) -> Error {
+        Error::new(format!("{}: D-Bus at {} {what}", self.doing, self.address))
             .hint("was D-Bus stopped or restarted? try again")
     }
 }

@@ -1,0 +1,535 @@
+//! The systemd driver: the scope, its limits, its end, and what happens when systemd or D-Bus is not there
+//! (docs/systemd.md).
+
+mod bus;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::harness::{Call, Layout, Need, Output, Sandbox, output, until};
+use bus::Fate;
+
+cases! {
+    no_bus_is_an_error;
+    a_bus_that_closes_is_an_error;
+    a_bus_that_closes_at_the_start_leaves_nothing;
+    a_bus_that_talks_nonsense_is_an_error;
+    a_silent_bus_is_given_up;
+    a_silent_start_is_given_up_and_leaves_nothing;
+    a_refused_start_leaves_nothing;
+    a_failed_job_leaves_nothing;
+    a_process_outside_its_scope_is_an_error;
+    delete_goes_on_without_a_bus;
+    only_the_driver_touches_the_bus;
+    cgroups_path_is_checked;
+    cve_2024_3154;
+    the_scope_holds_the_container: Need::Systemd;
+    the_default_scope_has_the_containers_name: Need::Systemd;
+    slices_are_made_on_the_way: Need::Systemd;
+    the_cgroup_namespace_begins_at_the_scope: Need::Systemd;
+    limits_are_properties_and_files: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
+    annotations_are_properties: Need::Systemd;
+    systemd_speaks_for_itself: Need::Systemd;
+    a_unit_of_somebody_else_stays: Need::Systemd;
+    a_failed_unit_of_the_name_is_no_obstacle: Need::Systemd;
+    delete_needs_no_flag: Need::Systemd;
+    a_dead_container_leaves_no_unit: Need::Systemd;
+    many_cycles_leave_nothing: Need::Systemd;
+    a_killed_creator_leaves_what_delete_removes: Need::Systemd;
+    devices_survive_a_reload: Need::Systemd;
+    a_new_systemd_still_has_the_scope: Need::Systemd;
+}
+
+const FLAG: &str = "--systemd-cgroup";
+
+/// The container's unit in system.slice.
+fn unit(sandbox: &Sandbox) -> String {
+    format!("t-{}.scope", sandbox.token)
+}
+
+/// The config asks for that unit; the process waits.
+fn scoped(sandbox: &mut Sandbox) {
+    let path = format!("system.slice:t:{}", sandbox.token);
+    sandbox.set("/linux/cgroupsPath", json!(path));
+    sandbox.args(&["/bin/sleep", "100"]);
+}
+
+/// `create` or `run` with the driver.
+fn begin(sandbox: &Sandbox, command: &str, options: &[&str]) -> Call {
+    sandbox.write_config();
+    let bundle = sandbox.path("bundle");
+    let args = [&[FLAG, command, "--bundle", &bundle], options, &[&sandbox.token]].concat();
+    sandbox.onggi(&args).limit(60)
+}
+
+fn created(sandbox: &mut Sandbox) -> i32 {
+    begin(sandbox, "create", &[]).finish().ok();
+    sandbox.pid()
+}
+
+/// `create` with the driver, on a bus of the test's own.
+fn create_on(sandbox: &mut Sandbox, fate: Fate) -> Output {
+    scoped(sandbox);
+    let _bus = bus::play(sandbox.path("bus"), fate);
+    on(sandbox, begin(sandbox, "create", &[])).finish()
+}
+
+fn on(sandbox: &Sandbox, call: Call) -> Call {
+    call.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", sandbox.path("bus")))
+}
+
+/// systemctl's words.
+fn systemctl(args: &[&str]) -> String {
+    let output = output(Command::new("systemctl").args(args));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// One property of a unit.
+fn property(unit: &str, name: &str) -> String {
+    systemctl(&["show", "--property", name, "--value", unit])
+}
+
+/// The units whose names have the sandbox's token.
+fn units(sandbox: &Sandbox) -> Vec<String> {
+    let list = systemctl(&["list-units", "--all", "--plain", "--no-legend"]);
+    list.lines().filter(|line| line.contains(&sandbox.token)).map(str::to_owned).collect()
+}
+
+/// Nothing is left, units included.
+#[track_caller]
+fn swept(sandbox: &Sandbox, output: &Output) {
+    sandbox.clean(output);
+    assert_eq!(units(sandbox), Vec::<String>::new());
+}
+
+fn delete(sandbox: &Sandbox) -> Output {
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).limit(60).finish().ok()
+}
+
+/// The line of /proc/PID/cgroup that systemd goes by.
+fn place(pid: i32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let v1 = text.lines().find_map(|line| line.split_once(":name=systemd:"));
+    v1.or_else(|| text.lines().find_map(|line| line.split_once("0::"))).unwrap().1.to_owned()
+}
+
+// Without systemd: the bus is the test's own.
+
+fn no_bus_is_an_error(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    for flag in [&[FLAG][..], &["--cgroup-manager", "systemd"], &["--cgroup-manager=systemd"]] {
+        for command in ["create", "run", "plan"] {
+            sandbox.write_config();
+            let bundle = sandbox.path("bundle");
+            let id = Some(&*sandbox.token).filter(|_| command != "plan");
+            let args: Vec<&str> =
+                flag.iter().copied().chain([command, "--bundle", &bundle]).chain(id).collect();
+            let call = on(sandbox, sandbox.onggi(&args));
+            let output = call.finish().error(&[FLAG, "connect(", "ENOENT", "is D-Bus running?"]);
+            sandbox.clean(&output);
+        }
+    }
+}
+
+fn a_bus_that_closes_is_an_error(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::ClosedAfterHello).error(&[
+        FLAG,
+        "D-Bus at unix:path=",
+        "closed the connection",
+    ]);
+    sandbox.clean(&output);
+}
+
+fn a_bus_that_closes_at_the_start_leaves_nothing(sandbox: &mut Sandbox) {
+    let parts = ["linux.cgroupsPath", "StartTransientUnit", "closed the connection"];
+    let output = create_on(sandbox, Fate::ClosedAtStart).error(&parts);
+    sandbox.clean(&output);
+}
+
+fn a_bus_that_talks_nonsense_is_an_error(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::Garbage).error(&[FLAG, "sent what is no message"]);
+    sandbox.clean(&output);
+}
+
+fn a_silent_bus_is_given_up(sandbox: &mut Sandbox) {
+    let begun = Instant::now();
+    let output = create_on(sandbox, Fate::Silence).error(&[FLAG, "ETIMEDOUT", "nobody answers"]);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    sandbox.clean(&output);
+}
+
+fn a_silent_start_is_given_up_and_leaves_nothing(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::SilenceAtStart).error(&["StartTransientUnit", "ETIMEDOUT"]);
+    sandbox.clean(&output);
+}
+
+fn a_refused_start_leaves_nothing(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::Refused);
+    let unit = unit(sandbox);
+    let words = format!(
+        "linux.cgroupsPath: StartTransientUnit(\"{unit}\"): org.freedesktop.systemd1.UnitMasked: Unit is masked."
+    );
+    let output = output.error(&[&words]);
+    sandbox.clean(&output);
+}
+
+fn a_failed_job_leaves_nothing(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::JobFailed).error(&[
+        "linux.cgroupsPath",
+        "the result \"failed\"",
+        "journalctl",
+    ]);
+    sandbox.clean(&output);
+}
+
+fn a_process_outside_its_scope_is_an_error(sandbox: &mut Sandbox) {
+    let output =
+        create_on(sandbox, Fate::Nothing).error(&["linux.cgroupsPath", "systemd has not put process"]);
+    sandbox.clean(&output);
+}
+
+/// The state names a scope whose bus is gone: the container is deleted all the same.
+fn delete_goes_on_without_a_bus(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    let file = sandbox.root().join(&sandbox.token).join("state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let address = format!("unix:path={}", sandbox.path("no-bus"));
+    state["cgroup"]["scope"] = json!({ "unit": unit(sandbox), "address": address });
+    fs::write(&file, state.to_string()).unwrap();
+    let output = delete(sandbox);
+    sandbox.clean(&output);
+}
+
+fn only_the_driver_touches_the_bus(sandbox: &mut Sandbox) {
+    let _bus = bus::play(sandbox.path("bus"), Fate::Silence);
+    let begun = Instant::now();
+    on(sandbox, sandbox.begin("create", &[])).finish().ok();
+    for args in
+        [&["--systemd-cgroup", "state", &sandbox.token][..], &["--systemd-cgroup", "list"], &["--version"]]
+    {
+        on(sandbox, sandbox.onggi(args)).finish().ok();
+    }
+    on(sandbox, sandbox.onggi(&[FLAG, "delete", "--force", &sandbox.token])).finish().ok();
+    assert!(begun.elapsed() < Duration::from_secs(8), "somebody waited for the bus");
+}
+
+/// The plan is made before anything is done; a bus that knows systemd's version is enough.
+fn cgroups_path_is_checked(sandbox: &mut Sandbox) {
+    let _bus = bus::play(sandbox.path("bus"), Fate::Refused);
+    for (path, part) in [
+        ("/a/b", "expected cgroupsPath to be of format \\\"slice:prefix:name\\\""),
+        ("a:b", "expected cgroupsPath to be of format"),
+        ("nothing:b:c", "no name of a systemd slice"),
+        ("a--b.slice:b:c", "no name of a systemd slice"),
+        ("../a.slice:b:c", ".."),
+        ("a.slice:b:c/d", "no name of a systemd scope"),
+        ("a.slice:b:", "names no scope"),
+    ] {
+        sandbox.set("/linux/cgroupsPath", json!(path));
+        let output = on(sandbox, begin(sandbox, "create", &[])).finish();
+        let part = part.replace("\\\"", "\"");
+        sandbox.clean(&output.error(&["linux.cgroupsPath", &part]));
+    }
+}
+
+/// Annotations may come from whoever wrote the pod: nothing in them may run, mount or change who the container is.
+fn cve_2024_3154(sandbox: &mut Sandbox) {
+    let _bus = bus::play(sandbox.path("bus"), Fate::Refused);
+    scoped(sandbox);
+    for (name, value) in [
+        ("ExecStartPre", "[('/bin/touch', ['touch', '/x'], false)]"),
+        ("SuccessAction", "'reboot-force'"),
+        ("OnFailure", "['debug-shell.service']"),
+        ("Wants", "['debug-shell.service']"),
+        ("BindPaths", "[('/', '/mnt', false, uint64 0)]"),
+        ("User", "'root'"),
+        ("Slice", "'-.slice'"),
+        ("DevicePolicy", "'auto'"),
+    ] {
+        let key = format!("org.systemd.property.{name}");
+        sandbox.config["annotations"] = json!({ &key: value });
+        let output = on(sandbox, begin(sandbox, "create", &[])).finish();
+        let field = format!("annotations {key:?}");
+        sandbox.clean(&output.error(&[&field, "may not be set by an annotation"]));
+    }
+}
+
+// With systemd.
+
+fn the_scope_holds_the_container(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let pid = created(sandbox);
+    let unit = unit(sandbox);
+    assert_eq!(place(pid), format!("/system.slice/{unit}"));
+    for (name, value) in [
+        ("ActiveState", "active"),
+        ("Slice", "system.slice"),
+        ("Delegate", "yes"),
+        ("DefaultDependencies", "no"),
+        ("TasksAccounting", "yes"),
+        ("CollectMode", "inactive-or-failed"),
+    ] {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    assert_eq!(property(&unit, "Description"), format!("onggi container {}", sandbox.token));
+    sandbox.start();
+    sandbox.kill("KILL");
+    sandbox.wait_status("stopped");
+    let output = sandbox.onggi(&[FLAG, "delete", &sandbox.token]).finish().ok();
+    swept(sandbox, &output);
+}
+
+fn the_default_scope_has_the_containers_name(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.unset("/linux/cgroupsPath");
+    let pid = created(sandbox);
+    assert_eq!(place(pid), format!("/system.slice/onggi-{}.scope", sandbox.token));
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+fn slices_are_made_on_the_way(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    // A dash is a level: the token has some, and the top one is nobody else's.
+    let top = sandbox.token.replace('-', "_");
+    sandbox.set("/linux/cgroupsPath", json!(format!("{top}-b.slice::{}", sandbox.token)));
+    let pid = created(sandbox);
+    assert_eq!(place(pid), format!("/{top}.slice/{top}-b.slice/{}.scope", sandbox.token));
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+    // Slices are the engine's, as with every runtime: who knows that nobody else is in them?
+    systemctl(&["stop", &format!("{top}.slice")]);
+}
+
+fn the_cgroup_namespace_begins_at_the_scope(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.script(
+        "cat /proc/self/cgroup; ls -d /sys/fs/cgroup/system.slice /sys/fs/cgroup/systemd/system.slice",
+    );
+    let output = begin(sandbox, "run", &[]).finish();
+    let mut lines = output.stdout.lines();
+    assert!(lines.all(|line| line.ends_with(":/")), "{}", output.describe());
+    swept(sandbox, &output);
+}
+
+fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.set(
+        "/linux/resources",
+        json!({
+            "memory": { "limit": 67_108_864, "reservation": 33_554_432, "swap": 100_663_296 },
+            "cpu": { "shares": 512, "quota": 33_333, "period": 100_000, "cpus": "0" },
+            "pids": { "limit": 77 },
+            "unified": { "memory.high": "50331648", "memory.min": "4096" }
+        }),
+    );
+    created(sandbox);
+    let unit = unit(sandbox);
+    for (name, value) in [
+        ("MemoryMax", "67108864"),
+        ("MemoryLow", "33554432"),
+        ("MemorySwapMax", "33554432"),
+        ("MemoryHigh", "50331648"),
+        ("MemoryMin", "4096"),
+        ("CPUQuotaPerSecUSec", "340ms"),
+        ("AllowedCPUs", "0"),
+        ("TasksMax", "77"),
+    ] {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    let dir = PathBuf::from("/sys/fs/cgroup/system.slice").join(&unit);
+    let files = || {
+        let read = |name| fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
+        let names = [
+            "memory.max",
+            "memory.low",
+            "memory.swap.max",
+            "memory.high",
+            "cpu.max",
+            "cpuset.cpus",
+            "pids.max",
+        ];
+        names.map(read)
+    };
+    let wanted = ["67108864", "33554432", "33554432", "50331648", "33333 100000", "0", "77"];
+    assert_eq!(files(), wanted);
+    assert_eq!(property(&unit, "CPUWeight"), fs::read_to_string(dir.join("cpu.weight")).unwrap().trim());
+    systemctl(&["daemon-reload"]);
+    assert_eq!(files(), wanted, "after a reload");
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+fn annotations_are_properties(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.config["annotations"] = json!({
+        "org.systemd.property.TimeoutStopUSec": "uint64 5000000",
+        "org.systemd.property.RuntimeMaxSec": "3600",
+        "org.systemd.property.CollectMode": "'inactive'",
+        "org.systemd.property.Description": "'it\\'s mine'",
+        "org.systemd.property.After": "['basic.target', 'time-set.target']",
+        "org.systemd.property.SendSIGHUP": "true"
+    });
+    created(sandbox);
+    let unit = unit(sandbox);
+    for (name, value) in [
+        ("TimeoutStopUSec", "5s"),
+        ("RuntimeMaxUSec", "1h"),
+        ("CollectMode", "inactive"),
+        ("Description", "it's mine"),
+        ("SendSIGHUP", "yes"),
+    ] {
+        assert_eq!(property(&unit, name), value, "{name}");
+    }
+    assert!(property(&unit, "After").contains("time-set.target"));
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+fn systemd_speaks_for_itself(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.config["annotations"] = json!({ "org.systemd.property.CollectMode": "'never'" });
+    let output = begin(sandbox, "create", &[]).finish();
+    let output = output.error(&["linux.cgroupsPath", "StartTransientUnit", "org.freedesktop.", "ollect"]);
+    swept(sandbox, &output);
+}
+
+/// A scope of the same name that has somebody else's process in it is neither taken nor stopped.
+fn a_unit_of_somebody_else_stays(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let unit = unit(sandbox);
+    let other = sandbox.tool_call(&["systemd-run", "--scope", "--unit", &unit, "sleep", "100"]).spawn();
+    assert!(until(10, || property(&unit, "ActiveState") == "active"));
+    begin(sandbox, "create", &[]).finish().error(&["linux.cgroupsPath", &unit]);
+    assert_eq!(property(&unit, "ActiveState"), "active");
+    assert!(!sandbox.root().join(&sandbox.token).exists());
+    other.signal(Signal::SIGTERM);
+    drop(other);
+    assert!(until(10, || units(sandbox).is_empty()), "{:?}", units(sandbox));
+}
+
+fn a_failed_unit_of_the_name_is_no_obstacle(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let unit = unit(sandbox);
+    // It does not die of SIGTERM, and is not killed: the scope fails, and lies about until somebody resets it.
+    let stubborn = [
+        "-p",
+        "TimeoutStopSec=1",
+        "-p",
+        "SendSIGKILL=no",
+        "sh",
+        "-c",
+        "trap '' TERM; sleep 100 & wait; wait",
+    ];
+    let words = [&["systemd-run", "--scope", "--unit", &unit][..], &stubborn].concat();
+    let other = sandbox.tool_call(&words).spawn();
+    assert!(until(10, || property(&unit, "ActiveState") == "active"));
+    systemctl(&["stop", &unit]);
+    assert_eq!(property(&unit, "ActiveState"), "failed");
+    other.signal(Signal::SIGKILL);
+    drop(other);
+    for hierarchy in sandbox.layout.hierarchies() {
+        let _ = fs::write(hierarchy.mount.join("system.slice").join(&unit).join("cgroup.kill"), "1");
+    }
+    let procs =
+        || fs::read_to_string(Path::new("/sys/fs/cgroup/system.slice").join(&unit).join("cgroup.procs"));
+    assert!(until(5, || procs().is_ok_and(|text| text.is_empty()) || procs().is_err()));
+    assert_eq!(property(&unit, "ActiveState"), "failed");
+    let pid = created(sandbox);
+    assert_eq!(place(pid), format!("/system.slice/{unit}"));
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+/// containerd's last `delete --force` comes without the flag.
+fn delete_needs_no_flag(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    created(sandbox);
+    sandbox.start();
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+/// Also when nobody deletes it: systemd collects the unit, and delete finds nothing to do.
+fn a_dead_container_leaves_no_unit(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    created(sandbox);
+    sandbox.start();
+    sandbox.kill("KILL");
+    assert!(until(10, || units(sandbox).is_empty()), "{:?}", units(sandbox));
+    sandbox.delete();
+}
+
+fn many_cycles_leave_nothing(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let cycles = std::env::var("ONGGI_TEST_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let count = || {
+        let units = systemctl(&["list-units", "--all", "--plain", "--no-legend"]).lines().count();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+        (units, mounts)
+    };
+    let before = count();
+    for cycle in 0..cycles {
+        begin(sandbox, "create", &[]).finish().ok();
+        let output = delete(sandbox);
+        assert_eq!(units(sandbox), Vec::<String>::new(), "cycle {cycle}: {}", output.describe());
+    }
+    // Others' units come and go meanwhile.
+    assert!(count().0 <= before.0 + 2 && count().1 == before.1, "{before:?} {:?}", count());
+}
+
+fn a_killed_creator_leaves_what_delete_removes(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let begun = Instant::now();
+    created(sandbox);
+    let whole = begun.elapsed();
+    delete(sandbox);
+    for moment in 0..12 {
+        let create = begin(sandbox, "create", &[]).spawn();
+        std::thread::sleep(whole * moment / 12);
+        create.signal(Signal::SIGKILL);
+        drop(create);
+        let output = delete(sandbox);
+        sandbox.clean(&output);
+        // systemd may have heard of the process only after its death.
+        assert!(until(10, || units(sandbox).is_empty()), "moment {moment}: {:?}", units(sandbox));
+    }
+}
+
+/// The container may use /dev/null and no disk, whatever systemd does to its units.
+fn devices_survive_a_reload(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let steps = sandbox.path("bundle/rootfs/step");
+    sandbox.set(
+        "/linux/devices",
+        json!([{ "type": "b", "path": "/dev/disk", "major": 7, "minor": 0, "fileMode": 438 }]),
+    );
+    let look = "cat /dev/null && echo null; cat /dev/disk 2>&1 | head -n 1";
+    sandbox
+        .script(&format!("{look}; echo first; until [ -e /step ]; do sleep 0.1; done; {look}; echo second"));
+    let run = begin(sandbox, "run", &[]).spawn();
+    assert!(until(20, || run.stdout().contains("first")), "{}", run.stdout());
+    systemctl(&["daemon-reload"]);
+    systemctl(&["set-property", "--runtime", &unit(sandbox), "CPUWeight=50"]);
+    fs::write(steps, "").unwrap();
+    let output = run.finish().ok();
+    let denied = "cat: can't open '/dev/disk': Operation not permitted";
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines, ["null", denied, "first", "null", denied, "second"]);
+    swept(sandbox, &output);
+}
+
+fn a_new_systemd_still_has_the_scope(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let pid = created(sandbox);
+    systemctl(&["daemon-reexec"]);
+    assert!(until(20, || property(&unit(sandbox), "ActiveState") == "active"));
+    assert_eq!(place(pid), format!("/system.slice/{}", unit(sandbox)));
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
