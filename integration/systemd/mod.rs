@@ -33,6 +33,7 @@ cases! {
     slices_are_made_on_the_way: Need::Systemd;
     the_cgroup_namespace_begins_at_the_scope: Need::Systemd;
     limits_are_properties_and_files: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
+    update_tells_systemd: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
     annotations_are_properties: Need::Systemd;
     systemd_speaks_for_itself: Need::Systemd;
     a_unit_of_somebody_else_stays: Need::Systemd;
@@ -361,6 +362,41 @@ fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
     assert_eq!(property(&unit, "CPUWeight"), fs::read_to_string(dir.join("cpu.weight")).unwrap().trim());
     systemctl(&["daemon-reload"]);
     assert_eq!(files(), wanted, "after a reload");
+    let output = delete(sandbox);
+    swept(sandbox, &output);
+}
+
+fn update_tells_systemd(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.set("/linux/resources", json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 } }));
+    created(sandbox);
+    let unit = unit(sandbox);
+    let id = sandbox.token.clone();
+    let update = |args: &[&str]| sandbox.onggi(&[&["update"], args, &[&id]].concat()).limit(60).finish();
+    update(&[
+        "--memory",
+        "134217728",
+        "--cpu-quota",
+        "33333",
+        "--cpu-period",
+        "100000",
+        "--pids-limit",
+        "30",
+    ])
+    .ok();
+    let dir = PathBuf::from("/sys/fs/cgroup/system.slice").join(&unit);
+    let seen = || {
+        let properties = ["MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"].map(|name| property(&unit, name));
+        let read = |name| fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
+        (properties, ["memory.max", "cpu.max", "pids.max"].map(read))
+    };
+    let wanted = (["134217728", "340ms", "30"], ["134217728", "33333 100000", "30"]);
+    let strings = |(a, b): ([&str; 3], [&str; 3])| (a.map(str::to_owned), b.map(str::to_owned));
+    assert_eq!(seen(), strings(wanted));
+    systemctl(&["daemon-reload"]);
+    assert_eq!(seen(), strings(wanted), "after a reload");
+    update(&["--pids-limit", "40", "--cpu-quota", "-2"]).error(&["cpu.quota"]);
+    assert_eq!(seen(), strings(wanted), "after a refused update");
     let output = delete(sandbox);
     swept(sandbox, &output);
 }

@@ -6,7 +6,7 @@ use super::id::ContainerId;
 use super::state::{Facts, Status};
 use super::store::{Locked, Saved};
 use super::{Settings, probe};
-use crate::cgroup::limit;
+use crate::cgroup::{Record, limit, systemd};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::update::{self as plan, Update};
 use crate::plan::resctrl::{self, Schema};
@@ -74,7 +74,7 @@ fn carry_out(locked: &mut Locked, update: &Update, schemata: &[Schema]) -> Resul
     let record = locked.saved()?.cgroup.clone().unwrap_or_default();
     let changed = limit::change(&record, update)?;
     let rest = allocate(locked, schemata, |locked| {
-        tell_systemd(locked.saved()?, update)?;
+        tell_systemd(&record, update)?;
         store(locked, update)
     });
     match rest {
@@ -109,7 +109,11 @@ fn store(locked: &mut Locked, update: &Update) -> Result<()> {
 }
 
 /// Where systemd has made the container's cgroups it has limits of its own for them, which it would put back when it is
-/// reloaded. This is the place to give it the new ones; cgroups that we have made need nothing.
-fn tell_systemd(_saved: &Saved, _update: &Update) -> Result<()> {
+/// reloaded. It writes what it is told at once, and rounds some of it: the files are written once more, as planned.
+fn tell_systemd(record: &Record, update: &Update) -> Result<()> {
+    let Some(scope) = &record.scope else { return Ok(()) };
+    if systemd::change(scope, |version| plan::properties(update, version))? {
+        limit::change(record, update)?.keep();
+    }
     Ok(())
 }

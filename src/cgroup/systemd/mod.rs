@@ -56,16 +56,16 @@ impl Systemd {
 
     /// What planning may know of it.
     pub(crate) fn manager(&mut self, user: bool) -> Result<Manager> {
-        let get = |property: &str| {
-            let call = Call::new(PROPERTIES, "Get", property);
-            call.with(MANAGER.2)?.with(property)
-        };
-        let version = self.bus.send(get("Version")?)?;
         let control_group = self.bus.send(get("ControlGroup")?)?;
-        let version = text(&self.bus.answer(&version)?.map_err(Refusal::error)?)?;
+        let version = self.version()?;
         let control_group = text(&self.bus.answer(&control_group)?.map_err(Refusal::error)?)?;
         let control_group = control_group.trim_end_matches('/').to_owned();
-        Ok(Manager { version: major(&version), control_group, user })
+        Ok(Manager { version, control_group, user })
+    }
+
+    fn version(&mut self) -> Result<u32> {
+        let version = self.bus.call(get("Version")?)?.map_err(Refusal::error)?;
+        text(&version).map(|version| major(&version))
     }
 
     /// The record of a scope that this systemd is about to make.
@@ -220,17 +220,29 @@ pub(crate) fn stop(record: &ScopeRecord) -> Result<()> {
     }
 }
 
-/// Changes properties of a running scope, until its end only (`Runtime`). All or nothing, as far as systemd checks
-/// them: a property that it refuses leaves the others as they were.
+/// Changes properties of a running scope, until its end only; `properties` says which, for this version of systemd.
+/// systemd checks all of them before it takes one.
+///
+/// # Returns
+/// Whether there was anything to change.
 ///
 /// # Errors
-/// systemd's own words.
-#[expect(dead_code, reason = "for the update operation")]
-pub(crate) fn set_properties(record: &ScopeRecord, properties: &[Property]) -> Result<()> {
-    if properties.is_empty() {
-        return Ok(());
+/// systemd's own words, or that it cannot be reached.
+pub(crate) fn change(
+    record: &ScopeRecord,
+    properties: impl FnOnce(u32) -> Result<Vec<Property>>,
+) -> Result<bool> {
+    let mut systemd = Systemd { bus: Bus::connect(&record.address)? };
+    let properties = properties(systemd.version()?)?;
+    if !properties.is_empty() {
+        systemd.set(&record.unit, &properties)?;
     }
-    Systemd { bus: Bus::connect(&record.address)? }.set(&record.unit, properties)
+    Ok(!properties.is_empty())
+}
+
+/// A call for a property of the manager.
+fn get(property: &str) -> Result<Call> {
+    Call::new(PROPERTIES, "Get", property).with(MANAGER.2)?.with(property)
 }
 
 /// There is no such unit.

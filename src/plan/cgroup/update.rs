@@ -1,6 +1,7 @@
 //! What `update` changes: the limits of a container as they were planned, and as they are planned with what was given
 //! put over them. Pure. Whatever makes no sense is refused here, before anything is written.
 
+use super::systemd::{self, Property};
 use super::{CgroupPlan, Filter, Place, Write, limits};
 use crate::error::Result;
 use crate::spec::Part;
@@ -59,6 +60,19 @@ pub(crate) fn update(
     let changed = part.has("devices") && rules(before) != rules(&after);
     let devices = if changed { devices(places, [before, &after], rootless)? } else { None };
     Ok(Update { places: new, devices, resources: after, warnings })
+}
+
+/// What systemd of this version must be told of an update to a scope, so that it does not put the old values back.
+///
+/// # Errors
+/// Device rules that v1 cannot express.
+pub(crate) fn properties(update: &Update, systemd: u32) -> Result<Vec<Property>> {
+    let told = |place: &Place| systemd::properties(&place.writes, place.version(), systemd);
+    let mut list: Vec<Property> = update.places.iter().flat_map(told).collect();
+    if let Some(Devices::Lists { .. }) = &update.devices {
+        list.extend(systemd::device_list(rules(&update.resources))?);
+    }
+    Ok(list)
 }
 
 /// The places with all limits of these resources but the devices, and what is odd about them.

@@ -8,21 +8,21 @@ use crate::plan::cgroup::devices::{Kind, MKNOD, READ, Rule, Rules, WRITE};
 
 const FIELD: &str = "linux.resources.devices";
 
-/// The rules as a list of what is allowed; nothing where everything else is allowed, which systemd has no word for.
+/// The rules as a list of what is allowed, in place of any other; where all is allowed but for exceptions systemd has no
+/// word for these, so that they stay in the list that the runtime writes.
 /// A rule without a major but with a minor number has none either: it stays in the list that the runtime writes.
 ///
 /// # Errors
 /// A rule that cgroup v1 cannot express.
 pub(crate) fn list(rules: &Rules) -> Result<Vec<Property>> {
+    let policy = |word: &str| Property::new(FIELD, "DevicePolicy", Value::Text(word.to_owned()));
+    let empty = Property::new(FIELD, "DeviceAllow", Value::Pairs(Vec::new()));
     if rules.others {
-        return Ok(Vec::new());
+        return Ok(vec![policy("auto"), empty]);
     }
     let exceptions = rules.exceptions()?;
     let allowed = exceptions.iter().filter_map(|(_, rule)| Some((device(rule)?, access(rule)))).collect();
-    Ok(vec![
-        Property::new(FIELD, "DevicePolicy", Value::Text("strict".to_owned())),
-        Property::new(FIELD, "DeviceAllow", Value::Pairs(allowed)),
-    ])
+    Ok(vec![policy("strict"), empty, Property::new(FIELD, "DeviceAllow", Value::Pairs(allowed))])
 }
 
 fn device(rule: &Rule) -> Option<String> {
@@ -62,7 +62,8 @@ mod tests {
             {"allow": true, "type": "c", "minor": 9, "access": "r"}
         ]));
         assert_eq!(told[0], "linux.resources.devices: DevicePolicy = 'strict'");
-        let list = told[1].strip_prefix("linux.resources.devices: DeviceAllow = ").unwrap();
+        assert_eq!(told[1], "linux.resources.devices: DeviceAllow = []");
+        let list = told[2].strip_prefix("linux.resources.devices: DeviceAllow = ").unwrap();
         assert!(
             list.starts_with("[('/dev/char/10:229', 'rw'), ('block-8', 'r'), ('block-*', 'm'), "),
             "{list}"
@@ -76,6 +77,8 @@ mod tests {
 
     #[test]
     fn a_container_that_may_all_has_no_list() {
-        assert!(text(json!([{"allow": true, "access": "rwm"}])).is_empty());
+        let told = text(json!([{"allow": true, "access": "rwm"}]));
+        let field = "linux.resources.devices";
+        assert_eq!(told, [format!("{field}: DevicePolicy = 'auto'"), format!("{field}: DeviceAllow = []")]);
     }
 }

@@ -15,7 +15,7 @@ use super::Place;
 use super::devices::Rules;
 use crate::error::{Error, Result};
 use name::{SliceName, UnitName};
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, LinuxDeviceCgroup, Spec};
 pub(crate) use property::{Property, Value, properties};
 use std::fmt;
 
@@ -74,11 +74,19 @@ impl Scope {
         if places.iter().any(|place| place.controllers == "devices" && !place.writes.is_empty()) {
             let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
             let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
-            self.properties.extend(devices::list(&Rules::parse(rules)?)?);
+            self.properties.extend(device_list(rules)?);
         }
         self.properties.extend(annotations::properties(spec.annotations().as_ref())?);
         Ok(())
     }
+}
+
+/// linux.resources.devices for systemd on cgroup v1, in place of any list that it has.
+///
+/// # Errors
+/// A rule that v1 cannot express.
+pub(crate) fn device_list(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Property>> {
+    devices::list(&Rules::parse(rules)?)
 }
 
 /// The field that asks for the scope.
