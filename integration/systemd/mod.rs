@@ -324,7 +324,7 @@ fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
         "/linux/resources",
         json!({
             "memory": { "limit": 67_108_864, "reservation": 33_554_432, "swap": 100_663_296 },
-            "cpu": { "shares": 512, "quota": 33_333, "period": 100_000, "cpus": "0" },
+            "cpu": { "shares": 512, "quota": 25_000, "period": 100_000, "cpus": "0" },
             "pids": { "limit": 77 },
             "unified": { "memory.high": "50331648", "memory.min": "4096" }
         }),
@@ -337,7 +337,7 @@ fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
         ("MemorySwapMax", "33554432"),
         ("MemoryHigh", "50331648"),
         ("MemoryMin", "4096"),
-        ("CPUQuotaPerSecUSec", "340ms"),
+        ("CPUQuotaPerSecUSec", "250ms"),
         ("AllowedCPUs", "0"),
         ("TasksMax", "77"),
     ] {
@@ -357,7 +357,7 @@ fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
         ];
         names.map(read)
     };
-    let wanted = ["67108864", "33554432", "33554432", "50331648", "33333 100000", "0", "77"];
+    let wanted = ["67108864", "33554432", "33554432", "50331648", "25000 100000", "0", "77"];
     assert_eq!(files(), wanted);
     assert_eq!(property(&unit, "CPUWeight"), fs::read_to_string(dir.join("cpu.weight")).unwrap().trim());
     systemctl(&["daemon-reload"]);
@@ -390,7 +390,7 @@ fn update_tells_systemd(sandbox: &mut Sandbox) {
         let read = |name| fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
         (properties, ["memory.max", "cpu.max", "pids.max"].map(read))
     };
-    let wanted = (["134217728", "340ms", "30"], ["134217728", "33333 100000", "30"]);
+    let wanted = (["134217728", "250ms", "30"], ["134217728", "25000 100000", "30"]);
     let strings = |(a, b): ([&str; 3], [&str; 3])| (a.map(str::to_owned), b.map(str::to_owned));
     assert_eq!(seen(), strings(wanted));
     systemctl(&["daemon-reload"]);

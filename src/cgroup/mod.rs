@@ -323,7 +323,7 @@ mod tests {
     #[ignore = "makes cgroups"]
     fn a_filter_takes_the_place_of_ours_and_of_no_other() {
         let plan = planned(json!({"cgroupsPath": "/onggi-unit-filter"}));
-        let cgroup = Survey::of(&plan).unwrap().create().unwrap();
+        let cgroup = Survey::of(&plan, None).unwrap().create().unwrap();
         let Some(site) = cgroup.v2() else { return };
         let count = |name: &str| crate::sys::bpf::attached_cgroup_device(&site.leaf, name).unwrap().len();
         let filter = |minor: u32| {

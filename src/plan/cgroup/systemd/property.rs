@@ -49,8 +49,11 @@ impl Property {
 const INFINITY: u64 = u64::MAX;
 /// The kernel's default period of a CPU quota, in microseconds.
 const PERIOD: u64 = 100_000;
-/// systemd keeps CPU quotas in whole percents of a CPU: 10 ms a second.
-const PERCENT: u128 = 10_000;
+/// What systemd keeps of a CPU quota over a reload, in microseconds a second: hundredths of a percent, formerly whole
+/// percents. The rest it drops, so that a quota of less would become none.
+const fn grain(systemd: u32) -> u128 {
+    if systemd >= 255 { 100 } else { 10_000 }
+}
 
 /// A file of a cgroup, the property that stands for it, the smallest and the largest value that systemd takes, and the
 /// version that first took it.
@@ -136,7 +139,7 @@ fn quota_properties(write: &Write, quota: &str, period: &str, systemd: u32) -> V
         INFINITY => INFINITY,
         _ => {
             let exact = u128::from(quota) * 1_000_000 / u128::from(period);
-            u64::try_from(exact.div_ceil(PERCENT) * PERCENT).unwrap_or(INFINITY)
+            u64::try_from(exact.div_ceil(grain(systemd)) * grain(systemd)).unwrap_or(INFINITY)
         }
     };
     let mut list = vec![Property::new(&write.field.0, "CPUQuotaPerSecUSec", Value::U64(per_second))];
@@ -226,6 +229,8 @@ mod tests {
             (&[("cpu.weight", "79"), ("cpu.idle", "0")], 257, "CPUWeight=79"),
             (&[("cpu.max", "50000 200000")], 257, "CPUQuotaPerSecUSec=250000 CPUQuotaPeriodUSec=200000"),
             (&[("cpu.max", "33333 100000")], 241, "CPUQuotaPerSecUSec=340000"),
+            (&[("cpu.max", "33333 100000")], 255, "CPUQuotaPerSecUSec=333400 CPUQuotaPeriodUSec=100000"),
+            (&[("cpu.max", "1000 1000000")], 254, "CPUQuotaPerSecUSec=10000 CPUQuotaPeriodUSec=1000000"),
             (&[("cpu.max", "max 50000")], 257, "CPUQuotaPerSecUSec=infinity CPUQuotaPeriodUSec=50000"),
             (&[("cpu.max", "100000")], 257, "CPUQuotaPerSecUSec=1000000 CPUQuotaPeriodUSec=100000"),
             (&[("cpu.max", "many")], 257, ""),
