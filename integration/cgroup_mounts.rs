@@ -256,15 +256,23 @@ fn threaded_ones_made_inside_are_removed(sandbox: &mut Sandbox) {
     assert!(seen.lines().count() == 2 && seen.starts_with("domain threaded"), "{seen}");
 }
 
-/// A cgroup below a threaded one takes no processes in; the reason is said, nothing is left.
+/// Neither a cgroup below a threaded one takes processes in, nor one beside it; the reason is said, nothing is left.
 fn below_a_threaded_cgroup_is_refused(sandbox: &mut Sandbox) {
     let above = sandbox.layout.cgroup("cgroup", &format!("/{}/t", sandbox.token)).unwrap();
     fs::create_dir_all(&above).unwrap();
     fs::write(above.join("cgroup.type"), "threaded").unwrap();
-    sandbox.set("/linux/cgroupsPath", json!(format!("/{}/t/c", sandbox.token)));
-    let output = sandbox.begin("create", &[]).finish();
+    for path in ["t/c", "t/c/d", "c", "t"] {
+        sandbox.set("/linux/cgroupsPath", json!(format!("/{}/{path}", sandbox.token)));
+        let output = sandbox.begin("create", &[]).finish();
+        output.error(&[
+            "linux.cgroupsPath",
+            "hint: ",
+            if path == "t" { "threaded" } else { "domain invalid" },
+        ]);
+        let left: Vec<_> = fs::read_dir(&above).unwrap().flatten().filter(|it| it.path().is_dir()).collect();
+        assert!(left.is_empty(), "{path}: {left:?}");
+    }
     assert!(until(3, || fs::remove_dir(&above).is_ok()), "{} has something in it", above.display());
-    output.error(&["linux.cgroupsPath", "hint: ", "threaded"]);
 }
 
 /// A v1 cpuset takes no process in before it has CPUs and memory nodes, and so must those above it.

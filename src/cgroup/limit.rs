@@ -145,6 +145,9 @@ impl Site<'_> {
                 e if e == Errno::ENOENT as i32 || e == Errno::EINVAL as i32 => {
                     error.hint(format!("the {controller} controller is not available there: see cgroup.controllers"))
                 }
+                e if e == Errno::EOPNOTSUPP as i32 => {
+                    error.hint(format!("{} is, or is among, threaded cgroups: see its cgroup.type", above.path()))
+                }
                 _ => error,
             })?;
         }

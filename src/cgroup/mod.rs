@@ -78,7 +78,7 @@ impl<'p> Cgroup<'p> {
         };
         let kind = site.leaf.read("cgroup.type").unwrap_or_default();
         let reason = format!(
-            "{} is {:?}, below a threaded cgroup: no process can be put there",
+            "{} is of cgroup.type {:?} and takes no process in: choose a linux.cgroupsPath outside of threaded cgroups",
             site.leaf.path(),
             kind.trim()
         );

@@ -209,6 +209,11 @@ impl<'p> Spot<'p> {
 
 /// A cgroup that is there already is joined only when nobody uses it.
 fn unused(cgroup: &Directory, place: &Place) -> Result<()> {
+    let threaded = |error: &Error| error.errno() == Errno::EOPNOTSUPP as i32;
+    if place.version() == Version::V2 && cgroup.read("cgroup.procs").is_err_and(|error| threaded(&error)) {
+        let reason = format!("{} is threaded: what is in it could not be killed as a whole", cgroup.path());
+        return Err(Error::new(reason).hint("choose a linux.cgroupsPath outside of threaded cgroups"));
+    }
     let mut pids = BTreeSet::new();
     tree::processes(cgroup, &mut pids)?;
     if !pids.is_empty() {
