@@ -6,7 +6,7 @@
 use super::id::ContainerId;
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
-use super::{CgroupManager, CreateOptions, Settings, gate, handles, probe};
+use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe};
 use super::{attend, delete};
 use crate::cgroup::Survey;
 use crate::cgroup::resctrl::Resctrl;
@@ -221,7 +221,7 @@ impl Creation {
         if !nonstop {
             claim.update(|saved| saved.ready = true)?;
         }
-        options.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, newborn.pid))
+        options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, newborn.pid))
     }
 }
 
@@ -246,18 +246,6 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         poststop: plan.poststop.clone(),
         ..Saved::new(id)
     }
-}
-
-/// The pid as decimal digits without a newline; whole when it appears.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let failed = |call: &str, e: std::io::Error| {
-        Error::call(format!("{call}({path:?})"), e.raw_os_error().unwrap_or(0)).at("--pid-file")
-    };
-    let name = path.file_name().ok_or_else(|| Error::new("is no file name").at("--pid-file"))?;
-    let part = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&part, pid.to_string()).map_err(|e| failed("write", e));
-    let placed = written.and_then(|()| std::fs::rename(&part, path).map_err(|e| failed("rename", e)));
-    placed.inspect_err(|_| drop(std::fs::remove_file(&part)))
 }
 
 /// Runs hooks whose failure is a warning (poststop: runtime.md, Lifecycle, 13).

@@ -13,6 +13,7 @@ pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;
 pub(crate) mod pause;
+mod pid_file;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod run;
