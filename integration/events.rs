@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Layout, Need, Output, Running, Sandbox, until};
+use crate::harness::{Layout, Need, Output, Running, Sandbox, output, until};
 
 cases! {
     stats_have_runcs_form;
@@ -26,7 +27,8 @@ cases! {
     throttling_is_counted: Need::Controller("cpu");
     cpus_are_listed: Need::Controller("cpuset");
     block_devices_v1: Need::Only(Layout::V1), Need::Controller("blkio");
-    block_devices_v2: Need::Only(Layout::V2), Need::Controller("io");
+    block_devices_v2: Need::Only(Layout::V2), Need::Controller("io"), Need::Program("losetup"),
+        Need::File("/dev/loop-control");
     huge_pages_are_counted: Need::Controller("hugetlb");
     pressure_is_told: Need::File("/proc/pressure/cpu");
     interfaces_are_counted: Need::Program("nsenter"), Need::Program("ip"), Need::UserNamespaces;
@@ -47,7 +49,7 @@ cases! {
 }
 
 /// Waits for a file that the test makes, then uses up memory and goes on.
-const HOG: &str = "while [ ! -e /go ]; do sleep 0.05; done; head -c 200m /dev/zero | tail > /dev/null";
+const HOG: &str = "while [ ! -e /go ]; do sleep 0.05; done; dd if=/dev/zero of=/dev/null bs=200M count=1";
 
 /// The data of `events --stats`.
 #[track_caller]
@@ -65,18 +67,23 @@ fn data(sandbox: &Sandbox, line: &str) -> Value {
 }
 
 fn follow(sandbox: &Sandbox, interval: &str) -> Running {
-    sandbox.onggi(&["events", "--interval", interval, &sandbox.token]).spawn()
+    sandbox.onggi(&["events", "--interval", interval, &sandbox.token]).limit(90).spawn()
 }
 
 /// Waits until so many whole lines with this word are there.
 #[track_caller]
 fn wait_lines(events: &Running, word: &str, count: usize) -> String {
     let mut text = String::new();
-    let there = until(15, || {
+    let there = until(30, || {
         text = events.stdout();
         text.ends_with('\n') && text.lines().filter(|line| line.contains(word)).count() >= count
     });
-    assert!(there, "wanted {count} lines with {word}; stdout: {text:?}; stderr: {:?}", events.stderr());
+    assert!(
+        there,
+        "wanted {count} lines with {word} of {}: {text:.300}; stderr: {:?}",
+        text.lines().count(),
+        events.stderr()
+    );
     text
 }
 
@@ -368,9 +375,49 @@ fn block_devices_v1(sandbox: &mut Sandbox) {
     }
 }
 
+/// A loop device on a file of the test's own, until it is dropped.
+struct Loop(String);
+
+impl Loop {
+    fn new(sandbox: &Sandbox) -> Loop {
+        let file = sandbox.file("disk", &"x".repeat(1 << 20));
+        let mut device = String::new();
+        // Another test may take the free one first.
+        let got = until(5, || {
+            device = sandbox.tool_call(&["losetup", "-f"]).finish().ok().text().to_owned();
+            sandbox.tool_call(&["losetup", &device, &file]).finish().status.success()
+        });
+        assert!(got, "no free loop device");
+        Loop(device)
+    }
+
+    fn number(&self) -> (u64, u64) {
+        use std::os::unix::fs::MetadataExt;
+        let device = fs::metadata(&self.0).unwrap().rdev();
+        (rustix::fs::major(device).into(), rustix::fs::minor(device).into())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = output(Command::new("losetup").args(["-d", &self.0]));
+    }
+}
+
+/// Somebody reads a disk in the container's cgroup.
 fn block_devices_v2(sandbox: &mut Sandbox) {
-    write_through(sandbox);
+    let disk = Loop::new(sandbox);
+    let (major, minor) = disk.number();
+    let limit = json!([{ "major": major, "minor": minor, "rate": 1_u64 << 40 }]);
+    sandbox.set("/linux/resources/blockIO", json!({ "throttleReadBpsDevice": limit }));
+    sandbox.set("/linux/resources/devices", json!([{ "allow": true, "access": "rwm" }]));
+    sandbox.start_sleeper();
+    let procs = sandbox.cgroup("io").join("cgroup.procs").display().to_string();
+    let read = format!("echo $$ > {procs}; exec dd if={} of=/dev/null bs=65536", disk.0);
+    sandbox.tool_call(&["sh", "-c", &read]).finish().ok();
     let blkio = stats(sandbox)["blkio"].clone();
+    let bytes = lines_of(&blkio["ioServiceBytesRecursive"]);
+    assert!(bytes.contains(&format!("{major}:{minor} Read {}", 1 << 20)), "{bytes:?}");
     let path = sandbox.cgroup("io").join("io.stat");
     let text = fs::read_to_string(path).unwrap_or_default();
     for (figure, read, write) in
@@ -627,7 +674,7 @@ fn is_watching(events: &Running) -> bool {
 
 fn oom_that_ends_the_container_is_told(sandbox: &mut Sandbox) {
     small(sandbox);
-    let hog = "while [ ! -e /go ]; do sleep 0.05; done; exec tail /dev/zero";
+    let hog = "while [ ! -e /go ]; do sleep 0.05; done; exec dd if=/dev/zero of=/dev/null bs=200M count=1";
     sandbox.script(hog).create();
     sandbox.start();
     let events = follow(sandbox, "1h");
