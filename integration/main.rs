@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         ("limits::network", limits::network::CASES),
         ("limits::pids", limits::pids::CASES),
         ("limits::rdma", limits::rdma::CASES),
+        ("limits::systemd", limits::systemd::CASES),
         ("limits::unified", limits::unified::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),

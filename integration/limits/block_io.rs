@@ -30,13 +30,13 @@ cases! {
 const IO: &str = "io";
 
 /// A loop device over a file of the test's folder; gone when dropped.
-struct Loop {
+pub(super) struct Loop {
     device: PathBuf,
     number: (u32, u32),
 }
 
 impl Loop {
-    fn new(sandbox: &Sandbox) -> Loop {
+    pub(super) fn new(sandbox: &Sandbox) -> Loop {
         let file = sandbox.file("disk", "");
         fs::File::options().write(true).open(&file).unwrap().set_len(16 << 20).unwrap();
         for _ in 0..20 {
@@ -54,12 +54,12 @@ impl Loop {
     }
 
     /// `major:minor`
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}:{}", self.number.0, self.number.1)
     }
 
     /// An entry of a list of blockIO.
-    fn entry(&self, member: &str, value: u64) -> Value {
+    pub(super) fn entry(&self, member: &str, value: u64) -> Value {
         json!({ "major": self.number.0, "minor": self.number.1, member: value })
     }
 
@@ -98,11 +98,12 @@ fn takes(sandbox: &mut Sandbox, words: &str, list: &str, rate: u64, least: Durat
         let times: Vec<f64> = text.lines().map(|line| line.parse().unwrap()).collect();
         Duration::from_secs_f64(times[1] - times[0])
     };
-    let free = time(sandbox);
+    // A busy machine may be slow now and then.
+    let free = (0..3).map(|_| time(sandbox)).find(|free| *free < least / 2);
+    assert!(free.is_some(), "it takes as long without {list}");
     sandbox.set("/linux/resources/blockIO", json!({ list: [disk.entry("rate", rate)] }));
     let throttled = time(sandbox);
     assert!(throttled >= least, "{throttled:?} with {list} = {rate}, must take {least:?}");
-    assert!(free < least / 2, "{free:?} without {list}");
 }
 
 /// 2 MiB at 1 MiB per second; the kernel may give a part of a second ahead.

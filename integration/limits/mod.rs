@@ -8,6 +8,7 @@ pub(crate) mod memory;
 pub(crate) mod network;
 pub(crate) mod pids;
 pub(crate) mod rdma;
+pub(crate) mod systemd;
 pub(crate) mod unified;
 
 use std::fs;

@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
-use super::refuses;
+use super::{holds, read, refuses};
 use crate::harness::{Layout, Need, Sandbox, until};
 
 cases! {
     class_and_priorities: Need::Only(Layout::V1), Need::FreeController("net_cls"), Need::FreeController("net_prio");
+    class_where_it_is_mounted: Need::Only(Layout::V1), Need::Controller("net_cls");
+    priorities_where_they_are_mounted: Need::Only(Layout::V1), Need::Controller("net_prio");
     are_refused: Need::Only(Layout::V2);
     without_their_controllers_is_an_error: Need::Only(Layout::V1), Need::NoController("net_cls");
 }
@@ -35,6 +37,21 @@ fn class_and_priorities(sandbox: &mut Sandbox) {
     assert_eq!(output.stdout, "1048577\nlo 7\n", "{}", output.describe());
     let free = || Need::FreeController("net_cls").is_met(sandbox.layout);
     assert!(until(5, free), "the hierarchy is left");
+}
+
+fn class_where_it_is_mounted(sandbox: &mut Sandbox) {
+    holds(sandbox, "network", json!({ "classID": 1_048_577 }), "net_cls", &[("net_cls.classid", "1048577")]);
+}
+
+fn priorities_where_they_are_mounted(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources/network", json!({ "priorities": [{ "name": "lo", "priority": 7 }] }));
+    sandbox.create();
+    let map = read(sandbox, "net_prio", "net_prio.ifpriomap");
+    assert!(map.lines().any(|line| line == "lo 7"), "{map}");
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    let none = json!({ "priorities": [{ "name": "onggi-none0", "priority": 7 }] });
+    let parts = ["net_prio.ifpriomap", "\"onggi-none0 7\"", "ENODEV", "network namespace"];
+    refuses(sandbox, "network", none, "network.priorities[0]", &parts);
 }
 
 fn are_refused(sandbox: &mut Sandbox) {
