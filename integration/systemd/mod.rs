@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Call, Layout, Need, Output, Sandbox, output, until};
+use crate::harness::{Call, Layout, Need, Output, Running, Sandbox, output, until};
 use bus::Fate;
 
 cases! {
@@ -25,6 +25,8 @@ cases! {
     a_failed_job_leaves_nothing;
     a_process_outside_its_scope_is_an_error;
     delete_goes_on_without_a_bus;
+    a_bus_without_systemd_says_so: Need::Program("dbus-daemon");
+    the_bus_knows_who_is_mapped_to_root: Need::Program("dbus-daemon"), Need::Program("setpriv"), Need::UserNamespaces;
     only_the_driver_touches_the_bus;
     cgroups_path_is_checked;
     cve_2024_3154;
@@ -204,6 +206,48 @@ fn delete_goes_on_without_a_bus(sandbox: &mut Sandbox) {
     fs::write(&file, state.to_string()).unwrap();
     let output = delete(sandbox);
     sandbox.clean(&output);
+}
+
+/// A real D-Bus of the test's own, with nobody on it; it ends with its owner.
+fn real_bus(sandbox: &Sandbox) -> Running {
+    let path = sandbox.path("bus");
+    let config = format!(
+        "<busconfig><type>custom</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>\
+        <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>\
+        </busconfig>"
+    );
+    let file = sandbox.file("bus.conf", &config);
+    let daemon =
+        sandbox.tool_call(&["dbus-daemon", "--nofork", "--nopidfile", "--config-file", &file]).spawn();
+    assert!(until(10, || Path::new(&path).exists()), "{}", daemon.stderr());
+    daemon
+}
+
+const UNKNOWN: &str = "Get(\"Version\"): org.freedesktop.DBus.Error.ServiceUnknown: ";
+
+fn a_bus_without_systemd_says_so(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let daemon = real_bus(sandbox);
+    let output = on(sandbox, begin(sandbox, "create", &[])).finish();
+    let output = output.error(&[FLAG, UNKNOWN, "systemd is not running here"]);
+    daemon.signal(Signal::SIGTERM);
+    drop(daemon);
+    sandbox.clean(&output);
+}
+
+/// Root of a user namespace is another user to the bus, which would refuse a false name.
+fn the_bus_knows_who_is_mapped_to_root(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.write_config();
+    let daemon = real_bus(sandbox);
+    let bundle = sandbox.path("bundle");
+    let call = sandbox.onggi(&[FLAG, "plan", "--bundle", &bundle]);
+    let call = call.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", sandbox.path("bus")));
+    let user =
+        ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "unshare", "--map-root-user"];
+    call.through(&user).finish().error(&[FLAG, UNKNOWN]);
+    daemon.signal(Signal::SIGTERM);
+    drop(daemon);
 }
 
 fn only_the_driver_touches_the_bus(sandbox: &mut Sandbox) {
