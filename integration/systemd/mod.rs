@@ -4,6 +4,7 @@
 mod bus;
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Call, Layout, Need, Output, Sandbox, output, until};
+use crate::harness::{Call, Layout, Need, Output, Running, Sandbox, output, until};
 use bus::Fate;
 
 cases! {
@@ -25,6 +26,8 @@ cases! {
     a_failed_job_leaves_nothing;
     a_process_outside_its_scope_is_an_error;
     delete_goes_on_without_a_bus;
+    a_bus_without_systemd_says_so: Need::Program("dbus-daemon");
+    the_bus_knows_who_is_mapped_to_root: Need::Program("dbus-daemon"), Need::Program("setpriv"), Need::UserNamespaces;
     only_the_driver_touches_the_bus;
     cgroups_path_is_checked;
     cve_2024_3154;
@@ -44,6 +47,10 @@ cases! {
     a_killed_creator_leaves_what_delete_removes: Need::Systemd;
     devices_survive_a_reload: Need::Systemd;
     a_new_systemd_still_has_the_scope: Need::Systemd;
+    a_new_systemd_in_the_middle_leaves_nothing: Need::Systemd;
+    an_unreachable_bus_leaves_no_unit: Need::Systemd;
+    rootless_by_the_users_own_systemd: Need::File("/run/user/1000/bus"), Need::Program("setpriv"), Need::Only(Layout::V2);
+    rootless_as_root_of_a_user_namespace: Need::File("/run/user/1000/bus"), Need::Program("setpriv"), Need::Only(Layout::V2);
 }
 
 const FLAG: &str = "--systemd-cgroup";
@@ -204,6 +211,48 @@ fn delete_goes_on_without_a_bus(sandbox: &mut Sandbox) {
     fs::write(&file, state.to_string()).unwrap();
     let output = delete(sandbox);
     sandbox.clean(&output);
+}
+
+/// A real D-Bus of the test's own, with nobody on it; it ends with its owner.
+fn real_bus(sandbox: &Sandbox) -> Running {
+    let path = sandbox.path("bus");
+    let config = format!(
+        "<busconfig><type>custom</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>\
+        <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>\
+        </busconfig>"
+    );
+    let file = sandbox.file("bus.conf", &config);
+    let daemon =
+        sandbox.tool_call(&["dbus-daemon", "--nofork", "--nopidfile", "--config-file", &file]).spawn();
+    assert!(until(10, || Path::new(&path).exists()), "{}", daemon.stderr());
+    daemon
+}
+
+const UNKNOWN: &str = "Get(\"Version\"): org.freedesktop.DBus.Error.ServiceUnknown: ";
+
+fn a_bus_without_systemd_says_so(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    let daemon = real_bus(sandbox);
+    let output = on(sandbox, begin(sandbox, "create", &[])).finish();
+    let output = output.error(&[FLAG, UNKNOWN, "systemd is not running here"]);
+    daemon.signal(Signal::SIGTERM);
+    drop(daemon);
+    sandbox.clean(&output);
+}
+
+/// Root of a user namespace is another user to the bus, which would refuse a false name.
+fn the_bus_knows_who_is_mapped_to_root(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    sandbox.write_config();
+    let daemon = real_bus(sandbox);
+    let bundle = sandbox.path("bundle");
+    let call = sandbox.onggi(&[FLAG, "plan", "--bundle", &bundle]);
+    let call = call.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", sandbox.path("bus")));
+    let user =
+        ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "unshare", "--map-root-user"];
+    call.through(&user).finish().error(&[FLAG, UNKNOWN]);
+    daemon.signal(Signal::SIGTERM);
+    drop(daemon);
 }
 
 fn only_the_driver_touches_the_bus(sandbox: &mut Sandbox) {
@@ -568,4 +617,91 @@ fn a_new_systemd_still_has_the_scope(sandbox: &mut Sandbox) {
     assert_eq!(place(pid), format!("/system.slice/{}", unit(sandbox)));
     let output = delete(sandbox);
     swept(sandbox, &output);
+}
+
+/// Whether `create` succeeds or fails meanwhile, afterwards it is undone, and systemd has forgotten the unit.
+fn a_new_systemd_in_the_middle_leaves_nothing(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    for moment in 0..6 {
+        let create = begin(sandbox, "create", &[]).spawn();
+        std::thread::sleep(Duration::from_millis(60 * moment));
+        systemctl(&["daemon-reexec"]);
+        let output = create.finish();
+        if output.status.success() {
+            delete(sandbox);
+        } else {
+            assert!(output.stderr.starts_with("error: create "), "{}", output.describe());
+        }
+        sandbox.clean(&output);
+        assert!(until(20, || units(sandbox).is_empty()), "moment {moment}: {:?}", units(sandbox));
+    }
+}
+
+/// systemd itself sees that the scope is empty.
+fn an_unreachable_bus_leaves_no_unit(sandbox: &mut Sandbox) {
+    scoped(sandbox);
+    created(sandbox);
+    let file = sandbox.root().join(&sandbox.token).join("state.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    state["cgroup"]["scope"]["address"] = json!(format!("unix:path={}", sandbox.path("no-bus")));
+    fs::write(&file, state.to_string()).unwrap();
+    let output = delete(sandbox);
+    sandbox.clean(&output);
+    assert!(until(20, || units(sandbox).is_empty()), "{:?}", units(sandbox));
+}
+
+/// A user whose systemd runs (`loginctl enable-linger`).
+const USER: u32 = 1000;
+const AS_USER: [&str; 6] = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"];
+/// Where that systemd keeps its units.
+const USERS: &str = "/user.slice/user-1000.slice/user@1000.service";
+
+/// Everything of the sandbox is the user's; inside the container the user is root. `host`: the user's id where the
+/// container is made.
+fn users(sandbox: &mut Sandbox, host: u32) {
+    scoped(sandbox);
+    let map = json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
+    sandbox.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    sandbox.set("/linux/cgroupsPath", json!(format!("user.slice:t:{}", sandbox.token)));
+    sandbox.set("/linux/resources", json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 } }));
+    sandbox.config["mounts"][2]["options"] =
+        json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+    sandbox.give(USER);
+    for dir in [sandbox.dir.clone(), sandbox.bundle()] {
+        chown(&dir, Some(USER), Some(USER)).unwrap();
+    }
+}
+
+/// From `create` to `delete` as the user, who says where the bus is by `variable`.
+fn users_life(sandbox: &Sandbox, through: &[&str], variable: (&str, &str)) {
+    let call = |call: Call| {
+        let call = call.env(variable.0, variable.1).limit(60);
+        call.through(&[&AS_USER[..], through].concat()).finish().ok()
+    };
+    call(begin(sandbox, "create", &[]));
+    let id = &*sandbox.token;
+    let state: serde_json::Value = serde_json::from_str(&call(sandbox.onggi(&["state", id])).stdout).unwrap();
+    let pid = i32::try_from(state["pid"].as_i64().unwrap()).unwrap();
+    let scope = format!("{USERS}/user.slice/{}", unit(sandbox));
+    assert_eq!(place(pid), scope);
+    let read =
+        |file: &str| fs::read_to_string(format!("/sys/fs/cgroup{scope}/{file}")).unwrap().trim().to_owned();
+    assert_eq!((read("memory.max"), read("pids.max")), ("67108864".to_owned(), "20".to_owned()));
+    call(sandbox.onggi(&["start", id]));
+    // The state knows which bus it was, also for a caller who does not.
+    let delete = sandbox.onggi(&["delete", "--force", id]).limit(60);
+    let output = delete.through(&[&AS_USER[..], through].concat()).finish().ok();
+    sandbox.clean(&output);
+}
+
+fn rootless_by_the_users_own_systemd(sandbox: &mut Sandbox) {
+    users(sandbox, USER);
+    users_life(sandbox, &[], ("XDG_RUNTIME_DIR", "/run/user/1000"));
+    users_life(sandbox, &[], ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus"));
+}
+
+/// Rootless podman calls its runtime like this.
+fn rootless_as_root_of_a_user_namespace(sandbox: &mut Sandbox) {
+    users(sandbox, 0);
+    users_life(sandbox, &["unshare", "--map-root-user"], ("XDG_RUNTIME_DIR", "/run/user/1000"));
 }

@@ -109,7 +109,7 @@ impl<'p> Cgroup<'p> {
         if let Some(waiting) = self.waiting.take() {
             self.sites =
                 waiting.start(pid, &mut self.record).map_err(|error| error.at("linux.cgroupsPath"))?;
-            self.limit()?;
+            self.limit().map_err(not_delegated)?;
             self.enter(pid)?;
             self.verify(pid).map_err(|error| error.at("linux.cgroupsPath"))?;
             self.load_filter()?;
@@ -177,6 +177,14 @@ impl Drop for Cgroup<'_> {
         if !self.kept {
             self.record.made().destroy().ok();
         }
+    }
+}
+
+/// A user's systemd has not all controllers, and gives the scope those that it has.
+fn not_delegated(error: Error) -> Error {
+    match not_permitted(&error) {
+        true => error.hint("has the user's systemd this controller? see Delegate= in docs/systemd.md"),
+        false => error,
     }
 }
 

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests {
     use crate::error::Result;
+    use crate::plan::cgroup::systemd::Manager;
     use crate::plan::host::Host;
     use crate::plan::layout::{CgroupLayout, Hierarchy};
     use crate::plan::{Plan, Request, plan};
@@ -37,6 +38,7 @@ mod tests {
         ("plan/golden/resources_v1", &["v1", "v2"]),
         ("plan/golden/root_private", &["v2"]),
         ("plan/golden/root_shared", &["v2"]),
+        ("plan/golden/systemd", &["v2", "systemd", "systemd_v1", "systemd_user"]),
         ("plan/golden/time", &["v2"]),
         ("plan/golden/user", &["v2", "hybrid", "helpers", "nested"]),
     ];
@@ -101,9 +103,17 @@ mod tests {
             "old" => Host { mount_setattr: false, ..root },
             "nested" => Host { nested: true, ..root },
             "single" => user,
+            "systemd" => Host { systemd: systemd(257, false), ..root },
+            "systemd_v1" => Host { systemd: systemd(247, false), cgroups: v1(), ..root },
+            "systemd_user" => Host { systemd: systemd(241, true), ..user },
             "helpers" => Host { newuidmap: helper("newuidmap"), newgidmap: helper("newgidmap"), ..user },
             other => panic!("no host {other:?}"),
         }
+    }
+
+    fn systemd(version: u32, user: bool) -> Option<Manager> {
+        let own = if user { "/user.slice/user-1000.slice/user@1000.service" } else { "" };
+        Some(Manager { version, control_group: own.to_owned(), user })
     }
 
     fn request(config: &str) -> Request<'static> {
@@ -225,7 +235,13 @@ mod tests {
 
     #[test]
     fn what_is_refused_says_why() {
-        let all = [refused_mounts(), refused_cgroup_mounts(), refused_others(), refused_without_privileges()];
+        let all = [
+            refused_mounts(),
+            refused_cgroup_mounts(),
+            refused_by_systemd(),
+            refused_others(),
+            refused_without_privileges(),
+        ];
         let seen =
             all.into_iter().flatten().map(|(host, parts, error)| (refused(host, &parts), error, parts));
         let wrong: Vec<_> = seen.filter(|(seen, error, _)| seen != error).collect();
@@ -308,6 +324,26 @@ mod tests {
                 "hybrid",
                 one_mount("/sys/fs/cgroup", "cgroup2", &["mode=755"]),
                 r#"mounts[0] "/sys/fs/cgroup": unknown option "mode=755" for a cgroup mount (hint: its hierarchies are mounted on the host, and have their options from there)"#,
+            ),
+        ]
+    }
+
+    fn refused_by_systemd() -> Vec<Refusal> {
+        vec![
+            (
+                "systemd",
+                json!({ "linux": { "cgroupsPath": "/a/b" } }),
+                r#"linux.cgroupsPath: expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups, got "/a/b" instead"#,
+            ),
+            (
+                "systemd",
+                json!({ "linux": { "cgroupsPath": "a-.slice:b:c" } }),
+                r#"linux.cgroupsPath: "a-.slice" is no name of a systemd slice (hint: as in system.slice or a-b.slice)"#,
+            ),
+            (
+                "systemd",
+                json!({ "annotations": { "org.systemd.property.TimeoutStopUSec": "'soon'" } }),
+                r#"annotations "org.systemd.property.TimeoutStopUSec": TimeoutStopUSec is a number, not 'soon'"#,
             ),
         ]
     }
