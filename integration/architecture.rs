@@ -238,6 +238,43 @@ fn documents_name_tests_that_exist() {
     breaches.none();
 }
 
+/// What linux.resources can limit (config-linux.md, Control groups).
+const LIMITS: &str = "memory.limit memory.reservation memory.swap memory.kernel memory.kernelTCP memory.swappiness \
+    memory.disableOOMKiller memory.useHierarchy memory.checkBeforeUpdate cpu.shares cpu.quota cpu.period cpu.burst \
+    cpu.realtimeRuntime cpu.realtimePeriod cpu.cpus cpu.mems cpu.idle pids.limit blockIO.weight blockIO.leafWeight \
+    blockIO.weightDevice[].weight blockIO.weightDevice[].leafWeight blockIO.throttleReadBpsDevice \
+    blockIO.throttleWriteBpsDevice blockIO.throttleReadIOPSDevice blockIO.throttleWriteIOPSDevice hugepageLimits \
+    network.classID network.priorities rdma devices unified";
+
+#[test]
+fn every_limit_says_what_it_does_and_where_that_is_shown() {
+    let document = read("docs/cgroups.md");
+    let table = document.split("\n## ").find(|section| section.starts_with("The table")).unwrap_or_default();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let mut breaches = Breaches::default();
+    for limit in LIMITS.split_whitespace() {
+        if !rows.iter().any(|row| quoted(row[0]).contains(&limit)) {
+            breaches.0.push(format!("docs/cgroups.md: no row for `{limit}`"));
+        }
+    }
+    for row in &rows {
+        let says =
+            |cell: &&&str| ["works", "not possible", "ignored"].iter().any(|word| cell.starts_with(word));
+        let shown = |cell: &&&str| quoted(cell).into_iter().any(|text| test_name(text).is_some());
+        let good = row.iter().skip(1).filter(|cell| says(cell) && shown(cell)).count();
+        if row.len() != 4 || good != 3 {
+            breaches
+                .0
+                .push(format!("docs/cgroups.md: {}: three cells that say what it does, and a test", row[0]));
+        }
+    }
+    breaches.none();
+}
+
 #[test]
 fn every_cve_test_is_listed() {
     let document = read("SECURITY.md");

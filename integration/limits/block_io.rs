@@ -58,6 +58,12 @@ impl Loop {
         format!("{}:{}", self.number.0, self.number.1)
     }
 
+    /// Has BFQ schedule it, if the kernel has BFQ.
+    pub(super) fn use_bfq(&self) -> bool {
+        let name = self.device.file_name().unwrap().to_str().unwrap();
+        fs::write(format!("/sys/block/{name}/queue/scheduler"), "bfq").is_ok()
+    }
+
     /// An entry of a list of blockIO.
     pub(super) fn entry(&self, member: &str, value: u64) -> Value {
         json!({ "major": self.number.0, "minor": self.number.1, member: value })
@@ -179,28 +185,29 @@ fn weight_of_v2(sandbox: &mut Sandbox) {
     }
 }
 
-/// The kernel takes a device's weight only if the device's scheduler has weights.
+/// BFQ takes a device's weight only if it schedules the device; io.weight, converted, always does.
 fn weight_of_a_device(sandbox: &mut Sandbox) {
     let disk = Loop::new(sandbox);
-    let scheduler =
-        format!("/sys/block/{}/queue/scheduler", disk.device.file_name().unwrap().to_str().unwrap());
-    let value = json!({ "weightDevice": [disk.entry("weight", 300)] });
-    if fs::write(scheduler, "bfq").is_err() {
-        sandbox.set("/linux/resources/blockIO", value);
-        let output = sandbox.begin("create", &[]).finish();
-        if !output.status.success() {
-            let line = format!("\"{} 300\"", disk.name());
-            output.error(&["linux.resources.blockIO.weightDevice[0]: ", "weight", &line]);
-        }
+    let scheduled = disk.use_bfq();
+    sandbox.set("/linux/resources/blockIO", json!({ "weightDevice": [disk.entry("weight", 300)] }));
+    let output = sandbox.begin("create", &[]).finish();
+    if !output.status.success() {
+        let line = format!("\"{} 300\"", disk.name());
+        output.error(&["linux.resources.blockIO.weightDevice[0]: ", "weight", &line]);
+        assert!(!scheduled, "the device has BFQ");
         return;
     }
-    sandbox.set("/linux/resources/blockIO", value);
-    sandbox.create();
     let controller = by_layout(sandbox, "blkio", "io");
-    let has = |file: &&str| sandbox.cgroup(controller).join(file).exists();
-    let file = ["blkio.weight_device", "blkio.bfq.weight_device", "io.bfq.weight"].into_iter().find(has);
-    let text = read(sandbox, controller, file.unwrap());
-    assert!(text.lines().any(|line| line == format!("{} 300", disk.name())), "{text}");
+    let has = |file: &&(&str, u32)| sandbox.cgroup(controller).join(file.0).exists();
+    let files = [
+        ("blkio.weight_device", 300),
+        ("blkio.bfq.weight_device", 300),
+        ("io.bfq.weight", 300),
+        ("io.weight", 2930),
+    ];
+    let (file, weight) = files.iter().find(has).unwrap();
+    let text = read(sandbox, controller, file);
+    assert!(text.lines().any(|line| line == format!("{} {weight}", disk.name())), "{file}: {text}");
 }
 
 /// Linux 5.0 dropped them on v1; v2 never had them.

@@ -27,14 +27,17 @@ fn scope(sandbox: &mut Sandbox) -> PathBuf {
 fn what_has_no_property_is_written(sandbox: &mut Sandbox) {
     let scope = scope(sandbox);
     let disk = Loop::new(sandbox);
+    disk.use_bfq();
     let name = disk.name();
     sandbox.set(
         "/linux/resources",
         json!({
             "memory": { "limit": 64 * MIB, "swap": -1, "kernel": 1, "checkBeforeUpdate": true },
-            "cpu": { "quota": 50_000, "period": 100_000, "burst": 10_000, "mems": "0", "idle": 0 },
+            "cpu": { "quota": 50_000, "period": 100_000, "burst": 10_000, "mems": "0", "idle": 1 },
             "pids": { "limit": 0 },
             "blockIO": {
+                "weight": 300,
+                "weightDevice": [disk.entry("weight", 500)],
                 "throttleReadBpsDevice": [disk.entry("rate", 1000)],
                 "throttleWriteBpsDevice": [disk.entry("rate", 2000)],
                 "throttleReadIOPSDevice": [disk.entry("rate", 30)],
@@ -48,6 +51,12 @@ fn what_has_no_property_is_written(sandbox: &mut Sandbox) {
     let bundle = sandbox.path("bundle");
     let args = ["--systemd-cgroup", "create", "--bundle", &bundle, &sandbox.token];
     sandbox.onggi(&args).limit(60).finish().ok();
+    let bfq = scope.join("io.bfq.weight").exists();
+    let (weight_file, weights) = if bfq {
+        ("io.bfq.weight", format!("default 300\n{name} 500"))
+    } else {
+        ("io.weight", format!("default 2930\n{name} 4950"))
+    };
     let io = format!("{name} rbps=1000 wbps=2000 riops=30 wiops=40");
     for reloaded in [false, true] {
         for (file, wanted) in [
@@ -56,9 +65,10 @@ fn what_has_no_property_is_written(sandbox: &mut Sandbox) {
             ("memory.oom.group", "1"),
             ("cpu.max", "50000 100000"),
             ("cpu.max.burst", "10000"),
-            ("cpu.idle", "0"),
+            ("cpu.idle", "1"),
             ("cpuset.mems", "0"),
             ("pids.max", "1"),
+            (weight_file, &weights),
             ("io.max", &io),
             ("hugetlb.2MB.max", "4194304"),
             ("hugetlb.2MB.rsvd.max", "4194304"),
