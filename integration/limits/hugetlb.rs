@@ -1,6 +1,7 @@
 //! linux.resources.hugepageLimits.
 
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
 
@@ -14,17 +15,22 @@ cases! {
     without_its_controller_is_an_error: Need::NoController("hugetlb");
 }
 
-/// Removes what the runtime enabled at the top of a v2 hierarchy that is the host's own, when it was not so before.
+/// Removes what the runtime enabled at the top of a v2 hierarchy that is the host's own, when it was not so before. One
+/// test at a time, so that none takes another's for the host's.
 struct Restore {
     file: std::path::PathBuf,
     enabled: bool,
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Restore {
     fn new(sandbox: &Sandbox) -> Restore {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let file = sandbox.cgroup_of("hugetlb", "/").join("cgroup.subtree_control");
         let text = fs::read_to_string(&file).unwrap_or_default();
-        Restore { enabled: text.split_whitespace().any(|name| name == "hugetlb"), file }
+        Restore { enabled: text.split_whitespace().any(|name| name == "hugetlb"), file, _alone: alone }
     }
 
     fn now(self, sandbox: &Sandbox) {
