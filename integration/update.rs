@@ -379,8 +379,19 @@ fn every_option_is_written_v2(sandbox: &mut Sandbox) {
 fn everything(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let path = sandbox.config["linux"]["cgroupsPath"].as_str().unwrap().trim_start_matches('/').to_owned();
-    let moves =
-        ["usage", "stat", "current", "pressure", "events", "procs", "threads", "peak", "tasks", "percpu"];
+    let moves = [
+        "controllers",
+        "usage",
+        "stat",
+        "current",
+        "pressure",
+        "events",
+        "procs",
+        "threads",
+        "peak",
+        "tasks",
+        "percpu",
+    ];
     for hierarchy in sandbox.layout.hierarchies() {
         for entry in fs::read_dir(hierarchy.mount.join(&path)).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

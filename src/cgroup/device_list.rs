@@ -105,7 +105,7 @@ impl Record {
     ///
     /// # Errors
     /// Of the act, or of the freezer: then nothing was done.
-    fn while_frozen(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn while_frozen(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.is_frozen()? {
             return act();
         }

@@ -8,7 +8,7 @@ use super::store::{Locked, Saved};
 use super::{Settings, probe};
 use crate::cgroup::{Record, limit, systemd};
 use crate::error::{Error, Result};
-use crate::plan::cgroup::update::{self as plan, Update};
+use crate::plan::cgroup::update::{self as plan, Devices, Update};
 use crate::plan::resctrl::{self, Schema};
 use crate::spec::Part;
 
@@ -75,7 +75,7 @@ fn carry_out(locked: &mut Locked, update: &Update, schemata: &[Schema]) -> Resul
     let changed = limit::change(&record, update)?;
     let rest = allocate(locked, schemata, |locked| {
         tell_systemd(&record, update)?;
-        store(locked, update)
+        store(locked, update).map_err(|error| take_back(&record, update, error))
     });
     match rest {
         Ok(()) => changed.keep(),
@@ -112,8 +112,27 @@ fn store(locked: &mut Locked, update: &Update) -> Result<()> {
 /// reloaded. It writes what it is told at once, and rounds some of it: the files are written once more, as planned.
 fn tell_systemd(record: &Record, update: &Update) -> Result<()> {
     let Some(scope) = &record.scope else { return Ok(()) };
-    if systemd::change(scope, |version| plan::properties(update, version))? {
-        limit::change(record, update)?.keep();
+    let tell =
+        || match systemd::change(scope, |version| plan::properties(update, version).map(|[told, _]| told)) {
+            Ok(true) => {
+                let written = limit::change(record, update).map(limit::Changed::keep);
+                written.map_err(|error| take_back(record, update, error))
+            }
+            other => other.map(drop),
+        };
+    match &update.devices {
+        // It makes a device list of v1 anew, from an empty one on.
+        Some(Devices::Lists { .. }) => record.while_frozen(tell),
+        _ => tell(),
     }
-    Ok(())
+}
+
+/// Because of this error systemd forgets what it was told.
+fn take_back(record: &Record, update: &Update, error: Error) -> Error {
+    let Some(scope) = &record.scope else { return error };
+    let former = |version| plan::properties(update, version).map(|[_, former]| former);
+    match systemd::change(scope, former) {
+        Ok(_) => error,
+        Err(left) => error.hint(format!("systemd still has the new limits: {left}")),
+    }
 }

@@ -14,6 +14,10 @@ pub(crate) struct Update {
     pub(crate) places: Vec<Place>,
     /// The device rules, if they change.
     pub(crate) devices: Option<Devices>,
+    /// All limits as they were and as they are to be, for systemd, which knows some only together.
+    plans: [Vec<Place>; 2],
+    /// The device rules as they were.
+    former_rules: Vec<LinuxDeviceCgroup>,
     /// All resources as they are afterwards.
     pub(crate) resources: LinuxResources,
     /// What is odd but allowed.
@@ -49,6 +53,7 @@ pub(crate) fn update(
     let after = part.over(before)?;
     let (old, _) = limited(places, before)?;
     let (mut new, mut warnings) = limited(places, &after)?;
+    let plans = [old.clone(), new.clone()];
     for (old, new) in old.iter().zip(&mut new) {
         new.writes.retain(|write| {
             let same = |old: &Write| (&old.file, &old.value) == (&write.file, &write.value);
@@ -59,20 +64,31 @@ pub(crate) fn update(
     warnings.retain(|warning| part.gave(warning.split(": ").next().unwrap_or_default(), &after));
     let changed = part.has("devices") && rules(before) != rules(&after);
     let devices = if changed { devices(places, [before, &after], rootless)? } else { None };
-    Ok(Update { places: new, devices, resources: after, warnings })
+    let former_rules = rules(before).to_vec();
+    Ok(Update { places: new, devices, plans, former_rules, resources: after, warnings })
 }
 
-/// What systemd of this version must be told of an update to a scope, so that it does not put the old values back.
+/// What systemd of this version must be told of an update to a scope, so that it does not put the old values back; and
+/// what takes that back.
 ///
 /// # Errors
 /// Device rules that v1 cannot express.
-pub(crate) fn properties(update: &Update, systemd: u32) -> Result<Vec<Property>> {
-    let told = |place: &Place| systemd::properties(&place.writes, place.version(), systemd);
-    let mut list: Vec<Property> = update.places.iter().flat_map(told).collect();
+pub(crate) fn properties(update: &Update, systemd: u32) -> Result<[Vec<Property>; 2]> {
+    let [old, mut new] = update.plans.each_ref().map(|places| -> Vec<Property> {
+        let all = places.iter().map(|place| systemd::properties(&place.writes, place.version(), systemd));
+        all.flatten().collect()
+    });
+    let writes = || update.places.iter().flat_map(|place| &place.writes);
+    let former = |new: &Property| old.iter().find(|old| old.name == new.name);
+    let given = |new: &Property| writes().any(|write| write.field == new.field);
+    new.retain(|new| given(new) || former(new).is_none_or(|old| old.value != new.value));
+    let mut back: Vec<Property> =
+        new.iter().map(|new| former(new).cloned().unwrap_or_else(|| new.unset())).collect();
     if let Some(Devices::Lists { .. }) = &update.devices {
-        list.extend(systemd::device_list(rules(&update.resources))?);
+        new.extend(systemd::device_list(rules(&update.resources))?);
+        back.extend(systemd::device_list(&update.former_rules)?);
     }
-    Ok(list)
+    Ok([new, back])
 }
 
 /// The places with all limits of these resources but the devices, and what is odd about them.
@@ -157,6 +173,33 @@ mod tests {
         let v1 = ["cpu", "memory", "pids"];
         assert_eq!(writes(&v1, before.clone(), json!({"cpu": {"quota": 6000}})), "cpu.cfs_quota_us=6000");
         assert_eq!(writes(&v1, before, json!({"memory": {"limit": 200}})), "memory.limit_in_bytes=200");
+    }
+
+    #[test]
+    fn systemd_is_told_what_changes() {
+        let before = json!({"cpu": {"quota": 5000, "period": 50000}});
+        for (controllers, given, expected) in [
+            (&[""][..], json!({}), ["", ""]),
+            (&[""], json!({"pids": {"limit": 9}}), ["TasksMax=9", "TasksMax=infinity"]),
+            (&[""], json!({"memory": {"reservation": 4096}}), ["MemoryLow=4096", "MemoryLow=0"]),
+            (
+                &["cpu"],
+                json!({"cpu": {"quota": 10000}}),
+                ["CPUQuotaPerSecUSec=200000", "CPUQuotaPerSecUSec=100000"],
+            ),
+            (
+                &["cpu"],
+                json!({"cpu": {"period": 25000}}),
+                ["CPUQuotaPerSecUSec=200000", "CPUQuotaPerSecUSec=100000"],
+            ),
+        ] {
+            let update = updated(controllers, before.clone(), given.clone()).unwrap();
+            let text = |list: &Vec<Property>| -> String {
+                let kept = list.iter().filter(|property| property.name != "CPUQuotaPeriodUSec");
+                kept.map(|property| format!("{}={}", property.name, property.value)).collect()
+            };
+            assert_eq!(properties(&update, 257).unwrap().each_ref().map(text), expected, "{given}");
+        }
     }
 
     #[test]

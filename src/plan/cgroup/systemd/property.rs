@@ -45,6 +45,19 @@ impl Property {
     }
 }
 
+impl Property {
+    /// As if nobody had asked for it.
+    pub(crate) fn unset(&self) -> Self {
+        let value = match (&self.value, self.name.as_str()) {
+            (Value::U64(_), "MemoryLow" | "MemoryMin") => Value::U64(0),
+            (Value::U64(_), _) => Value::U64(INFINITY),
+            (Value::Bytes(_), _) => Value::Bytes(Vec::new()),
+            (other, _) => other.clone(),
+        };
+        Property { value, ..self.clone() }
+    }
+}
+
 /// No limit.
 const INFINITY: u64 = u64::MAX;
 /// The kernel's default period of a CPU quota, in microseconds.
