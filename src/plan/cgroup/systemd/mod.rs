@@ -118,8 +118,8 @@ impl fmt::Display for Scope {
 
 /// `org.systemd.property.*` without the systemd driver does nothing; said once.
 pub(crate) fn warn_without(spec: &Spec) -> Option<String> {
-    let mut names = spec.annotations().iter().flatten().map(|(name, _)| name);
-    let name = names.find(|name| name.starts_with(annotations::PREFIX))?;
+    let names = spec.annotations().iter().flatten().map(|(name, _)| name);
+    let name = names.filter(|name| name.starts_with(annotations::PREFIX)).min()?;
     Some(format!("annotations {name:?}: without effect: control groups are not made by systemd"))
 }
 
