@@ -3,10 +3,12 @@
 
 mod bus;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -36,6 +38,8 @@ cases! {
     slices_are_made_on_the_way: Need::Systemd;
     the_cgroup_namespace_begins_at_the_scope: Need::Systemd;
     limits_are_properties_and_files: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
+    the_files_are_those_without_systemd: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory"),
+        Need::Controller("hugetlb");
     update_tells_systemd: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
     annotations_are_properties: Need::Systemd;
     systemd_speaks_for_itself: Need::Systemd;
@@ -60,8 +64,18 @@ fn unit(sandbox: &Sandbox) -> String {
     format!("t-{}.scope", sandbox.token)
 }
 
-/// The config asks for that unit; the process waits.
-fn scoped(sandbox: &mut Sandbox) {
+/// Held by every test that counts on systemd, and alone by one that restarts it.
+static CALM: RwLock<()> = RwLock::new(());
+
+type Calm = RwLockReadGuard<'static, ()>;
+
+/// The config asks for that unit; the process waits. While the result is kept, nobody restarts systemd.
+fn scoped(sandbox: &mut Sandbox) -> Calm {
+    ask_for_the_unit(sandbox);
+    CALM.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ask_for_the_unit(sandbox: &mut Sandbox) {
     let path = format!("system.slice:t:{}", sandbox.token);
     sandbox.set("/linux/cgroupsPath", json!(path));
     sandbox.args(&["/bin/sleep", "100"]);
@@ -82,7 +96,7 @@ fn created(sandbox: &mut Sandbox) -> i32 {
 
 /// `create` with the driver, on a bus of the test's own.
 fn create_on(sandbox: &mut Sandbox, fate: Fate) -> Output {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let _bus = bus::play(sandbox.path("bus"), fate);
     on(sandbox, begin(sandbox, "create", &[])).finish()
 }
@@ -129,7 +143,7 @@ fn place(pid: i32) -> String {
 // Without systemd: the bus is the test's own.
 
 fn no_bus_is_an_error(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     for flag in [&[FLAG][..], &["--cgroup-manager", "systemd"], &["--cgroup-manager=systemd"]] {
         for command in ["create", "run", "plan"] {
             sandbox.write_config();
@@ -231,7 +245,7 @@ fn real_bus(sandbox: &Sandbox) -> Running {
 const UNKNOWN: &str = "Get(\"Version\"): org.freedesktop.DBus.Error.ServiceUnknown: ";
 
 fn a_bus_without_systemd_says_so(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let daemon = real_bus(sandbox);
     let output = on(sandbox, begin(sandbox, "create", &[])).finish();
     let output = output.error(&[FLAG, UNKNOWN, "systemd is not running here"]);
@@ -242,7 +256,7 @@ fn a_bus_without_systemd_says_so(sandbox: &mut Sandbox) {
 
 /// Root of a user namespace is another user to the bus, which would refuse a false name.
 fn the_bus_knows_who_is_mapped_to_root(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.write_config();
     let daemon = real_bus(sandbox);
     let bundle = sandbox.path("bundle");
@@ -290,7 +304,7 @@ fn cgroups_path_is_checked(sandbox: &mut Sandbox) {
 /// Annotations may come from whoever wrote the pod: nothing in them may run, mount or change who the container is.
 fn cve_2024_3154(sandbox: &mut Sandbox) {
     let _bus = bus::play(sandbox.path("bus"), Fate::Refused);
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     for (name, value) in [
         ("ExecStartPre", "[('/bin/touch', ['touch', '/x'], false)]"),
         ("SuccessAction", "'reboot-force'"),
@@ -312,7 +326,7 @@ fn cve_2024_3154(sandbox: &mut Sandbox) {
 // With systemd.
 
 fn the_scope_holds_the_container(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let pid = created(sandbox);
     let unit = unit(sandbox);
     assert_eq!(place(pid), format!("/system.slice/{unit}"));
@@ -335,7 +349,7 @@ fn the_scope_holds_the_container(sandbox: &mut Sandbox) {
 }
 
 fn the_default_scope_has_the_containers_name(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.unset("/linux/cgroupsPath");
     let pid = created(sandbox);
     assert_eq!(place(pid), format!("/system.slice/onggi-{}.scope", sandbox.token));
@@ -344,7 +358,7 @@ fn the_default_scope_has_the_containers_name(sandbox: &mut Sandbox) {
 }
 
 fn slices_are_made_on_the_way(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     // A dash is a level: the token has some, and the top one is nobody else's.
     let top = sandbox.token.replace('-', "_");
     sandbox.set("/linux/cgroupsPath", json!(format!("{top}-b.slice::{}", sandbox.token)));
@@ -357,7 +371,7 @@ fn slices_are_made_on_the_way(sandbox: &mut Sandbox) {
 }
 
 fn the_cgroup_namespace_begins_at_the_scope(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.script(
         "cat /proc/self/cgroup; ls -d /sys/fs/cgroup/system.slice /sys/fs/cgroup/systemd/system.slice",
     );
@@ -368,7 +382,7 @@ fn the_cgroup_namespace_begins_at_the_scope(sandbox: &mut Sandbox) {
 }
 
 fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.set(
         "/linux/resources",
         json!({
@@ -415,8 +429,72 @@ fn limits_are_properties_and_files(sandbox: &mut Sandbox) {
     swept(sandbox, &output);
 }
 
+/// All files of the container's cgroup that can be written and are a limit.
+fn limits(dir: &Path) -> BTreeMap<String, String> {
+    let others = |name: &str| {
+        name.starts_with("cgroup.")
+            || name.ends_with(".pressure")
+            || name.ends_with(".peak")
+            || name == "memory.reclaim"
+    };
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let meta = entry.metadata().unwrap();
+        if meta.is_file() && meta.permissions().mode() & 0o200 != 0 && !others(&name) {
+            all.insert(name, fs::read_to_string(entry.path()).unwrap_or_default().trim().to_owned());
+        }
+    }
+    all
+}
+
+/// Every limit, once as we write it and once in a scope: no file may differ.
+fn the_files_are_those_without_systemd(sandbox: &mut Sandbox) {
+    let disk = fs::read_dir("/sys/block").unwrap().flatten().find_map(|disk| {
+        let number = fs::read_to_string(disk.path().join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    });
+    let (major, minor) = disk.unwrap();
+    let rate = |rate: u32| json!([{ "major": major, "minor": minor, "rate": rate }]);
+    let whole = json!({
+        "memory": { "limit": 67_108_864, "reservation": 33_554_432, "swap": 100_663_296 },
+        "cpu": { "shares": 512, "quota": 25_000, "period": 50_000, "burst": 1000, "cpus": "0", "mems": "0" },
+        "pids": { "limit": 77 },
+        "blockIO": { "weight": 300, "throttleReadBpsDevice": rate(1 << 20), "throttleWriteBpsDevice": rate(2 << 20),
+            "throttleReadIOPSDevice": rate(100), "throttleWriteIOPSDevice": rate(200) },
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
+        "unified": { "memory.high": "50331648", "memory.min": "4096", "memory.oom.group": "1" }
+    });
+    let idle = json!({ "cpu": { "idle": 1 }, "pids": { "limit": 0 }, "memory": { "limit": 4_194_304, "swap": 4_194_304 } });
+    let none = json!({ "memory": { "limit": -1 }, "cpu": { "quota": -1 }, "pids": { "limit": -1 } });
+    let files = [
+        "memory.max memory.low memory.swap.max memory.high memory.min memory.oom.group cpu.weight cpu.max cpu.max.burst \
+         cpuset.cpus cpuset.mems pids.max io.max io.weight hugetlb.2MB.max hugetlb.2MB.rsvd.max",
+        "cpu.idle pids.max memory.max memory.swap.max",
+        "memory.max memory.swap.max cpu.max pids.max",
+    ];
+    for (resources, files) in [whole, idle, none].into_iter().zip(files) {
+        sandbox.set("/linux/resources", resources);
+        sandbox.set("/linux/cgroupsPath", json!(format!("/{0}/{0}", sandbox.token)));
+        sandbox.args(&["/bin/sleep", "100"]);
+        sandbox.create();
+        let ours = limits(&sandbox.cgroup("memory"));
+        delete(sandbox);
+        let _calm = scoped(sandbox);
+        created(sandbox);
+        let theirs = limits(&Path::new("/sys/fs/cgroup/system.slice").join(unit(sandbox)));
+        let output = delete(sandbox);
+        for file in files.split_whitespace() {
+            assert!(ours.contains_key(file), "{file}: {ours:?}");
+            assert_eq!(ours.get(file), theirs.get(file), "{file}");
+        }
+        swept(sandbox, &output);
+    }
+}
+
 fn update_tells_systemd(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.set("/linux/resources", json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 } }));
     created(sandbox);
     let unit = unit(sandbox);
@@ -426,7 +504,7 @@ fn update_tells_systemd(sandbox: &mut Sandbox) {
         "--memory",
         "134217728",
         "--cpu-quota",
-        "33333",
+        "25000",
         "--cpu-period",
         "100000",
         "--pids-limit",
@@ -451,7 +529,7 @@ fn update_tells_systemd(sandbox: &mut Sandbox) {
 }
 
 fn annotations_are_properties(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.config["annotations"] = json!({
         "org.systemd.property.TimeoutStopUSec": "uint64 5000000",
         "org.systemd.property.RuntimeMaxSec": "3600",
@@ -477,7 +555,7 @@ fn annotations_are_properties(sandbox: &mut Sandbox) {
 }
 
 fn systemd_speaks_for_itself(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     sandbox.config["annotations"] = json!({ "org.systemd.property.CollectMode": "'never'" });
     let output = begin(sandbox, "create", &[]).finish();
     let output = output.error(&["linux.cgroupsPath", "StartTransientUnit", "org.freedesktop.", "ollect"]);
@@ -486,7 +564,7 @@ fn systemd_speaks_for_itself(sandbox: &mut Sandbox) {
 
 /// A scope of the same name that has somebody else's process in it is neither taken nor stopped.
 fn a_unit_of_somebody_else_stays(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let unit = unit(sandbox);
     let other = sandbox.tool_call(&["systemd-run", "--scope", "--unit", &unit, "sleep", "100"]).spawn();
     assert!(until(10, || property(&unit, "ActiveState") == "active"));
@@ -499,7 +577,7 @@ fn a_unit_of_somebody_else_stays(sandbox: &mut Sandbox) {
 }
 
 fn a_failed_unit_of_the_name_is_no_obstacle(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let unit = unit(sandbox);
     // It does not die of SIGTERM, and is not killed: the scope fails, and lies about until somebody resets it.
     let stubborn = [
@@ -533,7 +611,7 @@ fn a_failed_unit_of_the_name_is_no_obstacle(sandbox: &mut Sandbox) {
 
 /// containerd's last `delete --force` comes without the flag.
 fn delete_needs_no_flag(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     created(sandbox);
     sandbox.start();
     let output = delete(sandbox);
@@ -542,7 +620,7 @@ fn delete_needs_no_flag(sandbox: &mut Sandbox) {
 
 /// Also when nobody deletes it: systemd collects the unit, and delete finds nothing to do.
 fn a_dead_container_leaves_no_unit(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     created(sandbox);
     sandbox.start();
     sandbox.kill("KILL");
@@ -551,7 +629,7 @@ fn a_dead_container_leaves_no_unit(sandbox: &mut Sandbox) {
 }
 
 fn many_cycles_leave_nothing(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let cycles = std::env::var("ONGGI_TEST_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let count = || {
         let units = systemctl(&["list-units", "--all", "--plain", "--no-legend"]).lines().count();
@@ -569,7 +647,7 @@ fn many_cycles_leave_nothing(sandbox: &mut Sandbox) {
 }
 
 fn a_killed_creator_leaves_what_delete_removes(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let begun = Instant::now();
     created(sandbox);
     let whole = begun.elapsed();
@@ -588,7 +666,7 @@ fn a_killed_creator_leaves_what_delete_removes(sandbox: &mut Sandbox) {
 
 /// The container may use /dev/null and no disk, whatever systemd does to its units.
 fn devices_survive_a_reload(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     let steps = sandbox.path("bundle/rootfs/step");
     sandbox.set(
         "/linux/devices",
@@ -610,7 +688,8 @@ fn devices_survive_a_reload(sandbox: &mut Sandbox) {
 }
 
 fn a_new_systemd_still_has_the_scope(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    ask_for_the_unit(sandbox);
+    let _storm = CALM.write().unwrap_or_else(PoisonError::into_inner);
     let pid = created(sandbox);
     systemctl(&["daemon-reexec"]);
     assert!(until(20, || property(&unit(sandbox), "ActiveState") == "active"));
@@ -621,7 +700,8 @@ fn a_new_systemd_still_has_the_scope(sandbox: &mut Sandbox) {
 
 /// Whether `create` succeeds or fails meanwhile, afterwards it is undone, and systemd has forgotten the unit.
 fn a_new_systemd_in_the_middle_leaves_nothing(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    ask_for_the_unit(sandbox);
+    let _storm = CALM.write().unwrap_or_else(PoisonError::into_inner);
     for moment in 0..6 {
         let create = begin(sandbox, "create", &[]).spawn();
         std::thread::sleep(Duration::from_millis(60 * moment));
@@ -639,7 +719,7 @@ fn a_new_systemd_in_the_middle_leaves_nothing(sandbox: &mut Sandbox) {
 
 /// systemd itself sees that the scope is empty.
 fn an_unreachable_bus_leaves_no_unit(sandbox: &mut Sandbox) {
-    scoped(sandbox);
+    let _calm = scoped(sandbox);
     created(sandbox);
     let file = sandbox.root().join(&sandbox.token).join("state.json");
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -658,8 +738,8 @@ const USERS: &str = "/user.slice/user-1000.slice/user@1000.service";
 
 /// Everything of the sandbox is the user's; inside the container the user is root. `host`: the user's id where the
 /// container is made.
-fn users(sandbox: &mut Sandbox, host: u32) {
-    scoped(sandbox);
+fn users(sandbox: &mut Sandbox, host: u32) -> Calm {
+    let calm = scoped(sandbox);
     let map = json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
     sandbox.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
     sandbox.set("/linux/cgroupsPath", json!(format!("user.slice:t:{}", sandbox.token)));
@@ -670,6 +750,7 @@ fn users(sandbox: &mut Sandbox, host: u32) {
     for dir in [sandbox.dir.clone(), sandbox.bundle()] {
         chown(&dir, Some(USER), Some(USER)).unwrap();
     }
+    calm
 }
 
 /// From `create` to `delete` as the user, who says where the bus is by `variable`.
@@ -695,13 +776,13 @@ fn users_life(sandbox: &Sandbox, through: &[&str], variable: (&str, &str)) {
 }
 
 fn rootless_by_the_users_own_systemd(sandbox: &mut Sandbox) {
-    users(sandbox, USER);
+    let _calm = users(sandbox, USER);
     users_life(sandbox, &[], ("XDG_RUNTIME_DIR", "/run/user/1000"));
     users_life(sandbox, &[], ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus"));
 }
 
 /// Rootless podman calls its runtime like this.
 fn rootless_as_root_of_a_user_namespace(sandbox: &mut Sandbox) {
-    users(sandbox, 0);
+    let _calm = users(sandbox, 0);
     users_life(sandbox, &["unshare", "--map-root-user"], ("XDG_RUNTIME_DIR", "/run/user/1000"));
 }
