@@ -19,7 +19,7 @@ cases! {
     cpuset_holds_before_and_after: Need::Controller("cpuset");
     devices_are_denied_allowed_and_denied_again;
     devices_of_a_paused_container;
-    no_device_is_open_for_a_moment;
+    no_device_is_open_for_a_moment: Need::Program("strace");
     rules_of_an_earlier_container_do_not_count;
     rules_that_do_not_change_are_left_alone;
     what_is_given_is_put_over_what_was: Need::Controller("cpu");
@@ -219,7 +219,7 @@ fn devices_of_a_paused_container(sandbox: &mut Sandbox) {
     }
 }
 
-/// Denied before and after each update, tried all the time.
+/// Denied before and after each update, tried all the time; and the update dawdles after each step.
 fn no_device_is_open_for_a_moment(sandbox: &mut Sandbox) {
     with_kmsg(sandbox);
     sandbox.script(
@@ -229,9 +229,19 @@ fn no_device_is_open_for_a_moment(sandbox: &mut Sandbox) {
     sandbox.begin("run", &["--detach"]).finish().ok();
     sandbox.wait_file(sandbox.rootfs("tries"), "\n");
     let other = json!([{ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" }]);
-    for round in 0..10 {
+    let dawdle = [
+        "strace",
+        "-qqq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=write,bpf",
+        "-e",
+        "inject=write,bpf:delay_exit=10000",
+    ];
+    for round in 0..3 {
         for rules in [all_but_kmsg(), denied(), other.clone()] {
-            update_json(sandbox, json!({ "devices": rules })).finish().ok();
+            update_json(sandbox, json!({ "devices": rules })).through(&dawdle).limit(60).finish().ok();
             assert!(!sandbox.rootfs("open").exists(), "open in round {round} with {rules}");
         }
     }
