@@ -17,7 +17,7 @@ pub(crate) use call::{Call, Output, Running};
 pub(crate) use case::Case;
 pub(crate) use layout::Layout;
 pub(crate) use needs::Need;
-pub(crate) use patience::limit;
+pub(crate) use patience::{limit, patience};
 pub(crate) use processes::{
     forget, hold, is_alive, output, parent, processes_in_state, reap_orphans, spawn, start_time, state_of,
     status_field,
