@@ -333,6 +333,7 @@ fn recycled_pid_is_not_signalled(sandbox: &mut Sandbox) {
             kill -9 $bystander; tries=$((tries + 1))
         done
         [ $bystander = $pid ] || exit 12
+        until read comm < /proc/$pid/comm && [ "$comm" = sleep ]; do [ -e /proc/$pid ] || exit 17; done
         $onggi --root $root state $id
         $onggi --root $root kill $id KILL 2>/dev/null && exit 13
         $onggi --root $root kill --all $id KILL || exit 14
