@@ -15,7 +15,7 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) dbus-daemon file mount strace uidmap util-linux
-NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs kmod mmdebstrap mount python3 \
+NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
