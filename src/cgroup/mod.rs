@@ -268,6 +268,29 @@ mod tests {
         }
     }
 
+    /// systemd removes the cgroup of a scope as soon as its last process is dead, also while we thaw it.
+    #[test]
+    #[ignore = "makes cgroups"]
+    fn a_cgroup_that_is_removed_meanwhile_is_thawed() {
+        let plan = planned(json!({"cgroupsPath": "/onggi-unit-fleeting"}));
+        let make = || Survey::of(&plan, None).unwrap().create().unwrap().keep();
+        let record = make();
+        record.remove().unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    make().remove().unwrap();
+                }
+                over.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                record.thaw().unwrap();
+                record.signal_all(|_| Ok(())).unwrap();
+            }
+        });
+    }
+
     #[test]
     #[ignore = "makes cgroups"]
     fn without_cgroup_kill() {

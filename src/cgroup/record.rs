@@ -184,8 +184,8 @@ impl Record {
         let was_frozen = freezer.as_ref().is_some_and(|freezer| freezer.is_frozen().unwrap_or(false));
         let frozen = !was_frozen && freezer.as_ref().is_some_and(|freezer| freezer.freeze().is_ok());
         let sent = self.processes().and_then(|pids| pids.into_iter().try_for_each(send));
-        if frozen {
-            freezer.map_or(Ok(()), |freezer| freezer.release())?;
+        if let Some(freezer) = freezer.filter(|_| frozen) {
+            tree::unless_gone(freezer.release())?;
         }
         sent
     }
@@ -285,9 +285,9 @@ impl Record {
         Ok(false)
     }
 
-    /// Releases all processes, whoever stopped them.
+    /// Releases all processes, whoever stopped them. systemd takes a scope away as soon as nobody is left in it.
     pub(crate) fn thaw(&self) -> Result<()> {
-        self.freezers()?.iter().try_for_each(Freezer::thaw)
+        self.freezers()?.iter().try_for_each(|freezer| tree::unless_gone(freezer.thaw()).map(drop))
     }
 
     /// Whether the container is paused.
