@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Output, Sandbox};
+use crate::harness::{Layout, Need, Output, Sandbox};
 use crate::mounts::{line, tree};
 
 cases! {
@@ -17,6 +17,7 @@ cases! {
     a_user_namespace_without_mount_setattr;
     recursive_options_need_mount_setattr;
     idmap_needs_mount_setattr;
+    device_rules_of_v2_need_bpf: Need::Only(Layout::V2);
 }
 
 fn run(sandbox: &mut Sandbox, script: &str) -> String {
@@ -113,4 +114,15 @@ fn idmap_needs_mount_setattr(sandbox: &mut Sandbox) {
     sandbox.mount("/mnt", "bind", &source, &["bind"]);
     sandbox.set("/mounts/7/uidMappings", map.clone()).set("/mounts/7/gidMappings", map);
     refused(sandbox, &["mounts[7] \"/mnt\"", "id-mapped", "hint: needs Linux 5.12"]);
+}
+
+/// What cannot be filtered is refused, not opened: also where the config has no rule, since the defaults are one.
+fn device_rules_of_v2_need_bpf(sandbox: &mut Sandbox) {
+    let rule = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" });
+    for rules in [json!([{ "allow": false, "access": "rwm" }, rule]), json!([])] {
+        sandbox.set("/linux/resources/devices", rules);
+        let output = sandbox.begin("create", &[]).without("bpf").finish();
+        let output = output.error(&["linux.resources.devices: ", "bpf(BPF_PROG_LOAD", "ENOSYS"]);
+        sandbox.clean(&output);
+    }
 }

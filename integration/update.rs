@@ -19,6 +19,7 @@ cases! {
     cpuset_holds_before_and_after: Need::Controller("cpuset");
     devices_are_denied_allowed_and_denied_again;
     devices_of_a_paused_container;
+    devices_stay_denied_without_bpf: Need::Only(Layout::V2);
     no_device_is_open_for_a_moment: Need::Program("strace");
     rules_of_an_earlier_container_do_not_count;
     rules_that_do_not_change_are_left_alone;
@@ -216,6 +217,18 @@ fn devices_of_a_paused_container(sandbox: &mut Sandbox) {
         assert_eq!(sandbox.status(), "paused", "{rules}");
         sandbox.onggi(&["resume", &sandbox.token]).finish().ok();
         assert_eq!(kmsg(sandbox), expected, "{rules}");
+    }
+}
+
+/// A filter that cannot be loaded opens nothing, and closes nothing.
+fn devices_stay_denied_without_bpf(sandbox: &mut Sandbox) {
+    with_kmsg(sandbox);
+    start_servant(sandbox);
+    for (now, seen, wanted) in [(denied(), "z", allowed()), (allowed(), "rwz", denied())] {
+        update_json(sandbox, json!({ "devices": now })).finish().ok();
+        let refused = update_json(sandbox, json!({ "devices": wanted })).without("bpf").finish();
+        refused.error(&["linux.resources.devices: ", "bpf(BPF_PROG_LOAD", "ENOSYS"]);
+        assert_eq!(kmsg(sandbox), seen);
     }
 }
 
