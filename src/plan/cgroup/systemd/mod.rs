@@ -58,7 +58,8 @@ impl Scope {
         super::path::CgroupPath::new(&path).map_err(|e| e.at(FIELD))
     }
 
-    /// Fills the properties: what every container's scope has, the limits, the v1 device list, the annotations.
+    /// Fills the properties: what every container's scope has, the annotations, the limits, the v1 device list. Of two
+    /// with the same name systemd keeps the last, so that no annotation lifts a limit.
     pub(crate) fn describe(
         &mut self,
         spec: &Spec,
@@ -68,6 +69,7 @@ impl Scope {
     ) -> Result<()> {
         let v1 = places.iter().any(|place| !place.controllers.is_empty() && !place.controllers.contains('='));
         self.properties = always(id, &self.slice, v1);
+        self.properties.extend(annotations::properties(spec.annotations().as_ref())?);
         for place in places {
             self.properties.extend(properties(&place.writes, place.version(), manager.version));
         }
@@ -76,7 +78,6 @@ impl Scope {
             let rules = resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
             self.properties.extend(device_list(rules)?);
         }
-        self.properties.extend(annotations::properties(spec.annotations().as_ref())?);
         Ok(())
     }
 }
@@ -126,4 +127,32 @@ pub(crate) fn warn_without(spec: &Spec) -> Option<String> {
 /// Why a plan with systemd needs a hierarchy.
 pub(crate) fn no_hierarchy() -> Error {
     Error::new("no cgroup hierarchy is mounted").at(FIELD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::cgroup::{CgroupLayout, of};
+    use serde_json::json;
+
+    #[test]
+    fn annotations_lift_no_limit() {
+        let spec = json!({"ociVersion": "1.3.0", "root": {"path": "r"},
+            "annotations": {
+                "org.systemd.property.MemoryHigh": "uint64 18446744073709551615",
+                "org.systemd.property.CPUWeight": "uint64 10000"},
+            "linux": {"resources": {"cpu": {"shares": 1024}, "unified": {"memory.high": "4096"}}}});
+        let spec: Spec = serde_json::from_value(spec).unwrap();
+        let mountinfo = "1 0 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let layout = CgroupLayout::parse(mountinfo, "0::/\n");
+        let manager = Manager { version: 257, control_group: String::new(), user: false };
+        let plan = of(&spec, "web1", &layout, false, false, Some(&manager)).unwrap();
+        let scope = plan.scope.unwrap();
+        let last = |name: &str| {
+            let property = scope.properties.iter().rev().find(|property| property.name == name).unwrap();
+            (property.field.to_string(), property.value.clone())
+        };
+        assert_eq!(last("CPUWeight"), ("linux.resources.cpu.shares".into(), Value::U64(100)));
+        assert_eq!(last("MemoryHigh"), ("linux.resources.unified \"memory.high\"".into(), Value::U64(4096)));
+    }
 }
