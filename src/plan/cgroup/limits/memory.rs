@@ -44,7 +44,8 @@ impl Memory {
         let limit = number("memory.limit", memory.limit())?;
         let swap = number("memory.swap", memory.swap())?;
         match (limit, swap) {
-            (None, Some(1..)) => {
+            // -1 is no limit: neither version can count swap together with memory without one.
+            (None | Some(-1), Some(1..)) => {
                 Err(wrong("memory.swap", "a limit on memory and swap needs memory.limit too"))
             }
             (Some(limit @ 1..), Some(swap @ 1..)) if swap < limit => {
@@ -206,6 +207,7 @@ mod tests {
             (json!({"limit": -2}), "limit", &both[..]),
             (json!({"reservation": -5}), "reservation", both),
             (json!({"swap": 4096}), "swap", both),
+            (json!({"limit": -1, "swap": 4096}), "swap", both),
             (json!({"limit": 4096, "swap": 4095}), "swap", both),
             (json!({"swappiness": 101}), "swappiness", both),
             (json!({"swappiness": 60}), "swappiness", &both[1..]),
