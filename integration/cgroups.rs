@@ -16,6 +16,9 @@ cases! {
     the_same_path_gives_the_same_place;
     an_existing_cgroup_is_joined_and_kept;
     a_cgroup_in_use_is_refused;
+    who_took_over_a_dead_containers_cgroup_is_spared;
+    what_a_dead_container_left_running_ends;
+    sigkill_ends_all_without_a_pid_namespace;
     a_frozen_cgroup_does_not_hang_create;
     cgroups_made_inside_are_removed: Need::Only(Layout::V2);
     paths_that_leave_the_hierarchy_are_refused;
@@ -127,6 +130,50 @@ fn a_cgroup_in_use_is_refused(sandbox: &mut Sandbox) {
     let listed = fs::read_to_string(sandbox.cgroup("devices").join("cgroup.procs")).unwrap();
     assert_eq!(listed.trim(), first.to_string());
     assert_eq!(sandbox.status(), "running");
+}
+
+/// A dead container has a pid namespace of its own: whoever is in its cgroup now is not its own.
+fn who_took_over_a_dead_containers_cgroup_is_spared(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    sandbox.kill("KILL");
+    sandbox.wait_status("stopped");
+    let (second, bundle) = (format!("{}-b", sandbox.token), sandbox.path("bundle"));
+    let pid_file = sandbox.path("second.pid");
+    let words = ["run", "--detach", "--pid-file", &pid_file, "--bundle", &bundle, &second];
+    sandbox.onggi(&words).finish().ok();
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    sandbox.onggi(&["kill", "--all", &sandbox.token, "KILL"]).finish().ok();
+    let delete = ["delete", "--force", &sandbox.token];
+    sandbox.onggi(&delete).finish().error(&[&format!("held by processes {pid}")]);
+    let state = sandbox.onggi(&["state", &second]).finish().ok().stdout;
+    assert!(state.contains("running"), "{state}");
+    sandbox.onggi(&["delete", "--force", &second]).finish().ok();
+    sandbox.onggi(&delete).finish().ok();
+    assert!(!sandbox.cgroup("devices").exists());
+}
+
+/// Without a pid namespace of its own those it has started live on, also in a cgroup that was there before.
+fn what_a_dead_container_left_running_ends(sandbox: &mut Sandbox) {
+    let made = prepared(sandbox);
+    sandbox.without_namespace("pid").script("sleep 100 & exit");
+    sandbox.begin("run", &["--detach"]).finish().ok();
+    sandbox.wait_status("stopped");
+    let left = || fs::read_to_string(sandbox.cgroup("devices").join("cgroup.procs")).unwrap();
+    assert_eq!(left().lines().count(), 1);
+    sandbox.onggi(&["delete", &sandbox.token]).finish().ok();
+    assert_eq!(left(), "");
+    made.iter().for_each(|dir| fs::remove_dir(dir).unwrap());
+}
+
+/// As runc has it: whoever sends SIGKILL wants the container gone.
+fn sigkill_ends_all_without_a_pid_namespace(sandbox: &mut Sandbox) {
+    sandbox.without_namespace("pid").script("sleep 100 & echo up > /up; exec sleep 100");
+    sandbox.begin("run", &["--detach"]).finish().ok();
+    sandbox.wait_file(sandbox.rootfs("up"), "up");
+    let left = || fs::read_to_string(sandbox.cgroup("devices").join("cgroup.procs")).unwrap();
+    assert_eq!(left().lines().count(), 2);
+    sandbox.kill("KILL");
+    assert!(until(5, || left().is_empty()), "{}", left());
 }
 
 fn a_frozen_cgroup_does_not_hang_create(sandbox: &mut Sandbox) {

@@ -175,7 +175,7 @@ impl Drop for Cgroup<'_> {
     /// the record in the state file lets `delete --force` try again.
     fn drop(&mut self) {
         if !self.kept {
-            self.record.made().destroy().ok();
+            self.record.made().destroy(true).ok();
         }
     }
 }

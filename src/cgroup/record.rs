@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// How long processes may take to die of SIGKILL.
 const KILL_BOUND: Duration = Duration::from_secs(10);
-/// How long a cgroup may stay busy after that.
+/// How long the cgroups may stay busy after that.
 const REMOVE_BOUND: Duration = Duration::from_secs(5);
 
 /// The control groups that exist for a container, or are about to.
@@ -78,8 +78,8 @@ impl Entry {
     }
 
     /// Removes the cgroup with all below it, then those above it that the runtime made and that nobody else uses.
-    /// A busy one is waited for, if `patient`; else the answer is false.
-    fn remove(&self, patient: bool) -> Result<bool> {
+    /// A busy one is waited for, with `patience`; else the answer is false.
+    fn remove(&self, patience: Option<Deadline>) -> Result<bool> {
         let names = self.path.names();
         let (Some(first), Some(top)) = (names.len().checked_sub(self.made), tree::unless_gone(self.top())?)
         else {
@@ -101,17 +101,14 @@ impl Entry {
             if depth + 1 < names.len() {
                 return Ok(true); // somebody else's cgroup is in it
             }
-            if !patient {
-                return Ok(false);
-            }
-            self.remove_busy(parent, &name)?;
+            let Some(deadline) = patience else { return Ok(false) };
+            self.remove_busy(parent, &name, deadline)?;
         }
         Ok(true)
     }
 
     /// Processes may have exited only now, and the kernel takes its time; cgroups may be inside.
-    fn remove_busy(&self, parent: &Directory, name: &CStr) -> Result<()> {
-        let deadline = Deadline::after(REMOVE_BOUND);
+    fn remove_busy(&self, parent: &Directory, name: &CStr, deadline: Deadline) -> Result<()> {
         loop {
             let Some(cgroup) = tree::unless_gone(parent.child(name))? else { return Ok(()) };
             tree::clear(&cgroup)?;
@@ -234,6 +231,22 @@ impl Record {
         }
     }
 
+    /// A bounded wait until no process is left, without doing anything about it.
+    fn left_alone(&self) -> Result<()> {
+        let deadline = Deadline::after(REMOVE_BOUND);
+        loop {
+            let pids = self.processes()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            if deadline.passed() {
+                let reason = "the container is dead, but its cgroup is in use";
+                return Err(Error::new(reason).hint(held_by(&BTreeSet::from_iter(pids))));
+            }
+            deadline.exits(&pids)?;
+        }
+    }
+
     /// Every freezer that the container is in: the hybrid layout has two, and either may have stopped it. That of v2
     /// comes first, since a process frozen there can still be killed.
     fn freezers(&self) -> Result<Vec<Freezer>> {
@@ -306,28 +319,40 @@ impl Record {
     /// # Errors
     /// A cgroup that stays busy, with the processes that hold it; the others are removed all the same.
     pub(crate) fn remove(&self) -> Result<()> {
-        self.entries.iter().map(|entry| entry.remove(true).map(drop)).fold(Ok(()), Result::and)
+        let patience = Some(Deadline::after(REMOVE_BOUND));
+        self.entries.iter().map(|entry| entry.remove(patience).map(drop)).fold(Ok(()), Result::and)
     }
 
-    /// The end: whatever still runs is killed, what the runtime made is removed. Where nothing runs any more this is
-    /// one rmdir(2) for each cgroup. One that was there before the container stays, with everybody in it.
-    /// A scope is ended by systemd, whatever driver the caller believes in.
-    pub(crate) fn destroy(&self) -> Result<()> {
+    /// The end, after that of the container's process: what the runtime made is removed; where nothing runs any more
+    /// this is one rmdir(2) for each cgroup. `rest`: the container had no pid namespace of its own, so that those it
+    /// has started may still run, also in a cgroup that was there before, and are killed. Otherwise they went with
+    /// it, and who is in its cgroup now belongs to somebody else. A scope is ended by systemd, whatever driver the
+    /// caller believes in.
+    ///
+    /// # Errors
+    /// As [`Record::remove`].
+    pub(crate) fn destroy(&self, rest: bool) -> Result<()> {
         if let Some(scope) = &self.scope {
-            return self.destroy_scope(scope);
+            return self.destroy_scope(scope, rest);
         }
-        let quickly = |entry: &Entry| matches!(entry.remove(false), Ok(true));
+        let quickly = |entry: &Entry| (entry.made > 0 || !rest) && matches!(entry.remove(None), Ok(true));
         if self.entries.iter().all(quickly) {
             return Ok(());
         }
-        self.made().kill()?;
+        if rest {
+            self.kill()?;
+        }
         self.remove()
     }
 
-    /// The processes are killed first, so that systemd has none to wait for. Where it cannot be reached, all that it
+    /// No process is left before systemd is asked, since it would kill any. Where it cannot be reached, all that it
     /// has made is removed without it: it sees that the scope is empty, and forgets it.
-    fn destroy_scope(&self, scope: &ScopeRecord) -> Result<()> {
-        self.made().kill()?;
+    fn destroy_scope(&self, scope: &ScopeRecord, rest: bool) -> Result<()> {
+        if rest {
+            self.kill()?;
+        } else {
+            self.left_alone()?;
+        }
         let stopped = systemd::stop(scope);
         self.remove()?;
         stopped

@@ -16,7 +16,7 @@ use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
 use crate::init::{self, Inheritance};
 use crate::plan::host::Host;
-use crate::plan::step::Hook;
+use crate::plan::step::{Hook, Namespace};
 use crate::plan::{self, Plan, Request};
 use crate::spec;
 use crate::sys::namespace::Shared;
@@ -242,6 +242,7 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         config,
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
         resources: spec.linux().as_ref().and_then(|linux| linux.resources().clone()),
+        own_pids: plan.birth.flags & Namespace::Pid.flag() != 0,
         poststart: plan.poststart.clone(),
         poststop: plan.poststop.clone(),
         ..Saved::new(id)

@@ -80,11 +80,12 @@ fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
         .hint(format!("delete --force {id} kills it first")))
 }
 
-/// Removes what a dead container leaves: its cgroup with any process in it, its group of resctrl, then, after the poststop hooks, its state.
+/// Removes what a dead container leaves: its cgroup with any process of its own in it, its group of resctrl, then,
+/// after the poststop hooks, its state.
 pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     let saved = locked.saved()?;
     if let Some(cgroup) = &saved.cgroup {
-        cgroup.destroy()?;
+        cgroup.destroy(!saved.own_pids)?;
     }
     if let Some(resctrl) = &saved.resctrl {
         resctrl.remove()?;

@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 const SIGKILL: i32 = nix::libc::SIGKILL;
 
 /// Sends `signal` (the kernel's number) to the container process; with `all`, to every process of the container's
-/// cgroup, also when the container process is dead already.
+/// cgroup, also when the container process is dead already. SIGKILL reaches all in any case.
 pub(crate) fn kill(settings: &Settings, id: &str, signal: i32, all: bool) -> Result<()> {
     let act = || {
         let id = ContainerId::new(id)?;
@@ -30,8 +30,11 @@ fn send(saved: &Saved, facts: &Facts, signal: i32, all: bool) -> Result<()> {
         return Err(Error::new("cannot signal a container that is being created")
             .hint("wait for create to end, or kill it and then delete --force the container"));
     }
-    let cgroup = saved.cgroup.as_ref().filter(|_| all);
     let process = facts.process.as_ref().filter(|_| facts.status != Status::Stopped);
+    // As runc has it: SIGKILL ends the container, also where no pid namespace of its own does that.
+    let all = all || (signal == SIGKILL && process.is_some() && !saved.own_pids);
+    // In a pid namespace of its own nothing is left of a dead container; who is in its cgroup is somebody else's.
+    let cgroup = saved.cgroup.as_ref().filter(|_| all && (process.is_some() || !saved.own_pids));
     // By the cgroup every process gets the signal once; only SIGKILL can come twice.
     let mut reached = match process {
         Some(process) if cgroup.is_none() || signal == SIGKILL => process.signal(signal)?,

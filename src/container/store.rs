@@ -68,6 +68,9 @@ pub(crate) struct Saved {
     /// Its start time, in clock ticks since boot; a pid without one is nobody's.
     #[serde(default)]
     pub(crate) start_time: Option<u64>,
+    /// It has a pid namespace of its own, so that all its processes end with the first.
+    #[serde(default)]
+    pub(crate) own_pids: bool,
     /// The creator is done: the process waits at the gate, or did, or (`run`) needs nobody to go on.
     #[serde(default)]
     pub(crate) ready: bool,
@@ -106,6 +109,7 @@ impl Saved {
             annotations: BTreeMap::new(),
             pid: None,
             start_time: None,
+            own_pids: false,
             ready: false,
             boot: None,
             cgroup: None,
