@@ -86,7 +86,10 @@ impl Layout {
     /// none if the controller is not there.
     pub(crate) fn cgroup(self, controller: &str, path: &str) -> Option<PathBuf> {
         let below = path.trim_start_matches('/');
-        self.hierarchies().into_iter().find(|it| it.carries(controller)).map(|it| it.mount.join(below))
+        // In a hybrid layout devices and freezer are v1's, wherever cgroup2 stands in the table of mounts.
+        let mut all = self.hierarchies();
+        all.sort_by_key(|it| it.controllers.is_empty());
+        all.into_iter().find(|it| it.carries(controller)).map(|it| it.mount.join(below))
     }
 }
 
