@@ -222,7 +222,7 @@ fn without_cgroups_there_are_stats(sandbox: &mut Sandbox) {
 
 fn tasks_are_counted(sandbox: &mut Sandbox) {
     sandbox.set("/linux/resources/pids", json!({ "limit": 50 }));
-    sandbox.script("sleep 100 & sleep 100 & touch /up; wait").create();
+    sandbox.script("sleep 100 & sleep 100 & : > /up; wait").create();
     sandbox.start();
     assert!(until(5, || sandbox.rootfs("/up").exists()));
     let data = stats(sandbox);
@@ -231,7 +231,7 @@ fn tasks_are_counted(sandbox: &mut Sandbox) {
 }
 
 fn processes_are_counted_without_the_controller(sandbox: &mut Sandbox) {
-    sandbox.script("sleep 100 & sleep 100 & touch /up; wait").create();
+    sandbox.script("sleep 100 & sleep 100 & : > /up; wait").create();
     sandbox.start();
     assert!(until(5, || sandbox.rootfs("/up").exists()));
     assert!(!sandbox.cgroup("cgroup").join("pids.current").exists(), "nobody asked for the controller");
