@@ -28,12 +28,15 @@ pub(super) enum Fate {
     Nothing,
     /// What comes back is no message.
     Garbage,
+    /// There is a unit of the name, with this cgroup.
+    UnitAt(&'static str),
 }
 
 /// A bus that somebody plays; it ends with its owner.
 pub(super) struct Played {
     path: PathBuf,
     over: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,15 +46,24 @@ pub(super) fn play(path: impl Into<PathBuf>, fate: Fate) -> Played {
     let listener = UnixListener::bind(&path).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let is_stopped = Arc::clone(&stopped);
     let thread = std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             if is_over.load(Relaxed) {
                 return;
             }
-            serve(stream, fate);
+            serve(stream, fate, &is_stopped);
         }
     });
-    Played { path, over, thread: Some(thread) }
+    Played { path, over, stopped, thread: Some(thread) }
+}
+
+impl Played {
+    /// Whether somebody wanted a unit to end.
+    pub(super) fn was_asked_to_stop(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
 }
 
 impl Drop for Played {
@@ -63,7 +75,7 @@ impl Drop for Played {
 }
 
 /// Until the caller hangs up, or fate has it.
-fn serve(mut stream: UnixStream, fate: Fate) -> Option<()> {
+fn serve(mut stream: UnixStream, fate: Fate, stopped: &AtomicBool) -> Option<()> {
     if fate == Fate::Silence {
         stream.read_to_end(&mut Vec::new()).ok()?;
         return None;
@@ -81,6 +93,14 @@ fn serve(mut stream: UnixStream, fate: Fate) -> Option<()> {
             () if fate == Fate::ClosedAfterHello => return None,
             () if fate == Fate::Garbage => vec![7; 64],
             () if is("Version") => reply(&call, &variant("257.9")),
+            () if is("GetUnit") => match fate {
+                Fate::UnitAt(_) => reply(&call, &path("/org/freedesktop/systemd1/unit/x")),
+                _ => unknown(&call),
+            },
+            () if is("org.freedesktop.systemd1.Scope") => match fate {
+                Fate::UnitAt(path) => reply(&call, &variant(path)),
+                _ => unknown(&call),
+            },
             () if is("ControlGroup") => reply(&call, &variant("")),
             () if is("StartTransientUnit") => match fate {
                 Fate::ClosedAtStart => return None,
@@ -89,7 +109,10 @@ fn serve(mut stream: UnixStream, fate: Fate) -> Option<()> {
                 Fate::JobFailed => [reply(&call, &path("/job/1")), removed("/job/1", "failed")].concat(),
                 _ => [reply(&call, &path("/job/1")), removed("/job/1", "done")].concat(),
             },
-            () if is("StopUnit") => refusal(&call, "org.freedesktop.systemd1.NoSuchUnit", "Unit not loaded."),
+            () if is("StopUnit") => {
+                stopped.store(true, Relaxed);
+                unknown(&call)
+            }
             () => reply(&call, b""),
         };
         stream.write_all(&answer).ok()?;
@@ -157,6 +180,10 @@ fn reply(call: &[u8], body: &[u8]) -> Vec<u8> {
 fn refusal(call: &[u8], name: &str, why: &str) -> Vec<u8> {
     let body = [&b"s|"[..], &text(why)].concat();
     build(3, &[(5, b'u', &call[8..12]), (4, b's', &text(name))], &body)
+}
+
+fn unknown(call: &[u8]) -> Vec<u8> {
+    refusal(call, "org.freedesktop.systemd1.NoSuchUnit", "Unit not loaded.")
 }
 
 fn variant(value: &str) -> Vec<u8> {

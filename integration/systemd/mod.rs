@@ -28,6 +28,7 @@ cases! {
     a_failed_job_leaves_nothing;
     a_process_outside_its_scope_is_an_error;
     delete_goes_on_without_a_bus;
+    delete_stops_only_the_unit_with_the_containers_cgroup;
     a_bus_without_systemd_says_so: Need::Program("dbus-daemon");
     the_bus_knows_who_is_mapped_to_root: Need::Program("dbus-daemon"), Need::Program("setpriv"), Need::UserNamespaces;
     only_the_driver_touches_the_bus;
@@ -215,14 +216,33 @@ fn a_process_outside_its_scope_is_an_error(sandbox: &mut Sandbox) {
     sandbox.clean(&output);
 }
 
-/// The state names a scope whose bus is gone: the container is deleted all the same.
-fn delete_goes_on_without_a_bus(sandbox: &mut Sandbox) {
+/// A running container whose state names a scope of the systemd at `bus`, and where its cgroups are.
+fn with_a_scope_of(sandbox: &mut Sandbox, bus: &str) -> String {
     sandbox.start_sleeper();
     let file = sandbox.root().join(&sandbox.token).join("state.json");
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    let address = format!("unix:path={}", sandbox.path("no-bus"));
+    let address = format!("unix:path={}", sandbox.path(bus));
     state["cgroup"]["scope"] = json!({ "unit": unit(sandbox), "address": address });
     fs::write(&file, state.to_string()).unwrap();
+    state["cgroup"]["entries"][0]["path"].as_str().unwrap().to_owned()
+}
+
+/// Who killed `create` before systemd had answered knows the name of the unit, not whose it is.
+fn delete_stops_only_the_unit_with_the_containers_cgroup(sandbox: &mut Sandbox) {
+    for (place, stopped) in [(Some("/other.slice/t.scope"), false), (Some(""), true), (None, true)] {
+        let own = with_a_scope_of(sandbox, "bus");
+        let bus = bus::play(sandbox.path("bus"), Fate::UnitAt(place.unwrap_or(own.leak())));
+        let output = delete(sandbox);
+        assert_eq!(bus.was_asked_to_stop(), stopped, "{place:?}");
+        drop(bus);
+        fs::remove_file(sandbox.path("bus")).unwrap();
+        sandbox.clean(&output);
+    }
+}
+
+/// The state names a scope whose bus is gone: the container is deleted all the same.
+fn delete_goes_on_without_a_bus(sandbox: &mut Sandbox) {
+    with_a_scope_of(sandbox, "no-bus");
     let output = delete(sandbox);
     sandbox.clean(&output);
 }

@@ -353,7 +353,8 @@ impl Record {
         } else {
             self.left_alone()?;
         }
-        let stopped = systemd::stop(scope);
+        let paths: Vec<&CgroupPath> = self.entries.iter().map(|entry| &entry.path).collect();
+        let stopped = systemd::stop(scope, &paths);
         self.remove()?;
         stopped
     }

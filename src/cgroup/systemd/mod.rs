@@ -7,6 +7,7 @@ mod bus;
 mod marshal;
 
 use crate::error::{Error, Result};
+use crate::plan::cgroup::path::CgroupPath;
 use crate::plan::cgroup::systemd::name::UnitName;
 use crate::plan::cgroup::systemd::{Manager, Property, Scope};
 use bus::{Answer, Bus, Call, Refusal, Signal, the_bus};
@@ -21,8 +22,7 @@ const JOB_BOUND: Duration = Duration::from_secs(30);
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: (&str, &str, &str) =
     (SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
-const PROPERTIES: (&str, &str, &str) =
-    (SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.DBus.Properties");
+const SCOPE: &str = "org.freedesktop.systemd1.Scope";
 
 /// A scope that exists, or is about to: enough to find it again.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -56,7 +56,7 @@ impl Systemd {
 
     /// What planning may know of it.
     pub(crate) fn manager(&mut self, user: bool) -> Result<Manager> {
-        let control_group = self.bus.send(get("ControlGroup")?)?;
+        let control_group = self.bus.send(get(MANAGER.1, MANAGER.2, "ControlGroup")?)?;
         let version = self.version()?;
         let control_group = text(&self.bus.answer(&control_group)?.map_err(Refusal::error)?)?;
         let control_group = control_group.trim_end_matches('/').to_owned();
@@ -64,7 +64,7 @@ impl Systemd {
     }
 
     fn version(&mut self) -> Result<u32> {
-        let version = self.bus.call(get("Version")?)?.map_err(Refusal::error)?;
+        let version = self.bus.call(get(MANAGER.1, MANAGER.2, "Version")?)?.map_err(Refusal::error)?;
         text(&version).map(|version| major(&version))
     }
 
@@ -110,9 +110,14 @@ impl Systemd {
         self.bus.call(call.with(scope.unit.as_str())?.with("fail")?.with(&properties[..])?.with(none)?)
     }
 
-    /// Ends the scope, and waits until systemd has forgotten it. One that it does not know is fine.
-    pub(crate) fn stop(&mut self, unit: &UnitName) -> Result<()> {
+    /// Ends the scope, and waits until systemd has forgotten it. One that it does not know is fine. One that has
+    /// another cgroup than these is somebody else's, and left alone; one without a cgroup is dead, or not yet alive.
+    pub(crate) fn stop(&mut self, unit: &UnitName, ours: &[&CgroupPath]) -> Result<()> {
         self.listen(unit)?;
+        match self.control_group(unit)? {
+            Some(path) if path.is_empty() || ours.iter().any(|ours| ours.to_string() == path) => {}
+            _ => return Ok(()),
+        }
         let call = Call::new(MANAGER, "StopUnit", unit.as_str()).with(unit.as_str())?.with("replace")?;
         let job = match self.bus.call(call)? {
             Ok(reply) => path(&reply)?,
@@ -135,6 +140,21 @@ impl Systemd {
             }
         }
         Ok(())
+    }
+
+    /// Where the unit's cgroup is, below the mount points; empty: it has none. None: there is no such unit.
+    fn control_group(&mut self, unit: &UnitName) -> Result<Option<String>> {
+        let object = match self.on_unit("GetUnit", unit)? {
+            Ok(reply) => path(&reply)?,
+            Err(refusal) if unknown(&refusal) => return Ok(None),
+            Err(refusal) => return Err(refusal.error()),
+        };
+        match self.bus.call(get(&object, SCOPE, "ControlGroup")?)? {
+            Ok(reply) => text(&reply).map(Some),
+            // It has gone meanwhile.
+            Err(refusal) if unknown(&refusal) || refusal.name.ends_with(".UnknownObject") => Ok(None),
+            Err(refusal) => Err(refusal.error()),
+        }
     }
 
     /// Sets properties until the unit's end.
@@ -213,9 +233,9 @@ impl Systemd {
 
 /// Ends the scope, wherever its systemd is; see [`Systemd::stop`]. Where nobody can be reached there is nothing to do:
 /// systemd itself ends a scope that has become empty.
-pub(crate) fn stop(record: &ScopeRecord) -> Result<()> {
+pub(crate) fn stop(record: &ScopeRecord, ours: &[&CgroupPath]) -> Result<()> {
     match Bus::connect(&record.address) {
-        Ok(bus) => Systemd { bus }.stop(&record.unit),
+        Ok(bus) => Systemd { bus }.stop(&record.unit, ours),
         Err(_) => Ok(()),
     }
 }
@@ -240,9 +260,10 @@ pub(crate) fn change(
     Ok(!properties.is_empty())
 }
 
-/// A call for a property of the manager.
-fn get(property: &str) -> Result<Call> {
-    Call::new(PROPERTIES, "Get", property).with(MANAGER.2)?.with(property)
+/// A call for a property of one of systemd's objects.
+fn get(object: &str, interface: &str, property: &str) -> Result<Call> {
+    let to = (SYSTEMD, object, "org.freedesktop.DBus.Properties");
+    Call::new(to, "Get", property).with(interface)?.with(property)
 }
 
 /// There is no such unit.
