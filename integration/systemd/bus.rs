@@ -22,7 +22,7 @@ pub(super) enum Fate {
     SilenceAtStart,
     /// The start is refused.
     Refused,
-    /// The job fails.
+    /// The job fails, though somebody else says that it is done.
     JobFailed,
     /// The job is done, but the process is where it was.
     Nothing,
@@ -31,6 +31,11 @@ pub(super) enum Fate {
     /// There is a unit of the name, with this cgroup.
     UnitAt(&'static str),
 }
+
+/// systemd's connection, as the bus names it.
+const SYSTEMD: &str = ":1.0";
+/// Somebody else's.
+const STRANGER: &str = ":1.66";
 
 /// A bus that somebody plays; it ends with its owner.
 pub(super) struct Played {
@@ -106,8 +111,13 @@ fn serve(mut stream: UnixStream, fate: Fate, stopped: &AtomicBool) -> Option<()>
                 Fate::ClosedAtStart => return None,
                 Fate::SilenceAtStart => continue,
                 Fate::Refused => refusal(&call, "org.freedesktop.systemd1.UnitMasked", "Unit is masked."),
-                Fate::JobFailed => [reply(&call, &path("/job/1")), removed("/job/1", "failed")].concat(),
-                _ => [reply(&call, &path("/job/1")), removed("/job/1", "done")].concat(),
+                Fate::JobFailed => [
+                    reply(&call, &path("/job/1")),
+                    removed(STRANGER, "/job/1", "done"),
+                    removed(SYSTEMD, "/job/1", "failed"),
+                ]
+                .concat(),
+                _ => [reply(&call, &path("/job/1")), removed(SYSTEMD, "/job/1", "done")].concat(),
             },
             () if is("StopUnit") => {
                 stopped.store(true, Relaxed);
@@ -174,7 +184,7 @@ fn text(text: &str) -> Vec<u8> {
 }
 
 fn reply(call: &[u8], body: &[u8]) -> Vec<u8> {
-    build(2, &[(5, b'u', &call[8..12])], body)
+    build(2, &[(5, b'u', &call[8..12]), (7, b's', &text(SYSTEMD))], body)
 }
 
 fn refusal(call: &[u8], name: &str, why: &str) -> Vec<u8> {
@@ -195,16 +205,17 @@ fn path(path: &str) -> Vec<u8> {
 }
 
 /// JobRemoved.
-fn removed(job: &str, result: &str) -> Vec<u8> {
+fn removed(sender: &str, job: &str, result: &str) -> Vec<u8> {
     let mut body = 1_u32.to_le_bytes().to_vec();
     for part in [job, "any.scope", result] {
         pad(&mut body, 4);
         body.extend(text(part));
     }
-    let fields: [(u8, u8, &[u8]); 3] = [
+    let fields: [(u8, u8, &[u8]); 4] = [
         (1, b'o', &text("/org/freedesktop/systemd1")),
         (2, b's', &text("org.freedesktop.systemd1.Manager")),
         (3, b's', &text("JobRemoved")),
+        (7, b's', &text(sender)),
     ];
     build(4, &fields, &[&b"uoss|"[..], &body].concat())
 }

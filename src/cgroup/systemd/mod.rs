@@ -39,6 +39,22 @@ pub(crate) struct Systemd {
     bus: Bus,
 }
 
+/// What systemd has to do.
+#[derive(Debug)]
+struct Job {
+    /// Its object.
+    path: String,
+    /// systemd, by the name that the bus gave its connection.
+    sender: Option<String>,
+}
+
+impl Job {
+    /// That the answer to a call names.
+    fn of(reply: &MarshalledMessage) -> Result<Self> {
+        Ok(Job { path: path(reply)?, sender: reply.dynheader.sender.clone() })
+    }
+}
+
 /// What came of starting a scope.
 #[derive(Debug)]
 pub(crate) enum Started {
@@ -84,7 +100,7 @@ impl Systemd {
             answer = self.start_once(scope, pid)?;
         }
         let job = match answer {
-            Ok(reply) => path(&reply)?,
+            Ok(reply) => Job::of(&reply)?,
             Err(refusal) => return Ok(Started::Refused(refusal.error())),
         };
         match self.job(&job)? {
@@ -120,7 +136,7 @@ impl Systemd {
         }
         let call = Call::new(MANAGER, "StopUnit", unit.as_str()).with(unit.as_str())?.with("replace")?;
         let job = match self.bus.call(call)? {
-            Ok(reply) => path(&reply)?,
+            Ok(reply) => Job::of(&reply)?,
             Err(refusal) if unknown(&refusal) => return Ok(()),
             Err(refusal) => return Err(refusal.error()),
         };
@@ -131,7 +147,7 @@ impl Systemd {
         }
         let deadline = Instant::now() + JOB_BOUND;
         while !self.is_forgotten(unit)? {
-            if !self.heard(deadline, |signal| signal.member == "UnitRemoved")? {
+            if !self.heard(&job, deadline, "UnitRemoved", |_| true)? {
                 return Err(Error::new(format!(
                     "systemd still has {} {JOB_BOUND:?} after its end",
                     unit.as_str()
@@ -192,13 +208,12 @@ impl Systemd {
     }
 
     /// The result of a job, when it has one; None: not within the bound.
-    fn job(&mut self, job: &str) -> Result<Option<String>> {
+    fn job(&mut self, job: &Job) -> Result<Option<String>> {
         let mut result = None;
-        self.heard(Instant::now() + JOB_BOUND, |signal| {
+        self.heard(job, Instant::now() + JOB_BOUND, "JobRemoved", |signal| {
             let mut arguments = signal.message.body.parser();
-            let of_it = signal.member == "JobRemoved"
-                && arguments.get::<u32>().is_ok()
-                && arguments.get::<ObjectPath<&str>>().is_ok_and(|path| path.as_ref() == job);
+            let of_it = arguments.get::<u32>().is_ok()
+                && arguments.get::<ObjectPath<&str>>().is_ok_and(|path| path.as_ref() == job.path);
             if of_it {
                 result = arguments.get::<&str>().and_then(|_| arguments.get::<String>()).ok();
             }
@@ -207,14 +222,34 @@ impl Systemd {
         Ok(result)
     }
 
-    /// Waits for a signal; false when the time is over.
-    fn heard(&mut self, deadline: Instant, mut is_it: impl FnMut(&Signal) -> bool) -> Result<bool> {
-        while let Some(signal) = self.bus.signal(deadline)? {
-            if is_it(&signal) {
+    /// Waits for a signal of who has the job; false when the time is over.
+    fn heard(
+        &mut self,
+        job: &Job,
+        deadline: Instant,
+        member: &str,
+        mut is_it: impl FnMut(&Signal) -> bool,
+    ) -> Result<bool> {
+        while Instant::now() < deadline
+            && let Some(signal) = self.bus.signal(deadline)?
+        {
+            if signal.member == member && self.is_from(&signal, job)? && is_it(&signal) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether who has the job has sent it: the bus passes on to us, whatever we listen to, what anybody sends to us
+    /// alone. A systemd that has executed itself anew has another name.
+    fn is_from(&mut self, signal: &Signal, job: &Job) -> Result<bool> {
+        let sender = &signal.message.dynheader.sender;
+        if *sender == job.sender {
+            return Ok(true);
+        }
+        let owner = self.bus.call(Call::new(the_bus(), "GetNameOwner", SYSTEMD).with(SYSTEMD)?)?;
+        let owner = owner.map(|reply| reply.body.parser().get::<String>().ok());
+        Ok(owner.is_ok_and(|owner| owner.is_some() && owner == *sender))
     }
 
     /// A method that takes a unit's name and nothing else.
