@@ -4,9 +4,9 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// What becomes of the call that would start the scope, or of the connection before it.
@@ -28,20 +28,27 @@ pub(super) enum Fate {
     Nothing,
     /// What comes back is no message.
     Garbage,
+    /// New properties are taken, but nobody says so the first time.
+    SilenceAtSet,
     /// There is a unit of the name, with this cgroup.
     UnitAt(&'static str),
 }
 
 /// systemd's connection, as the bus names it.
 const SYSTEMD: &str = ":1.0";
+/// The method that changes a unit.
+pub(super) const SET: &str = "SetUnitProperties";
 /// Somebody else's.
 const STRANGER: &str = ":1.66";
+
+/// All that was asked for, as it came.
+type Calls = Mutex<Vec<Vec<u8>>>;
 
 /// A bus that somebody plays; it ends with its owner.
 pub(super) struct Played {
     path: PathBuf,
     over: Arc<AtomicBool>,
-    stopped: Arc<AtomicBool>,
+    calls: Arc<Calls>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,23 +58,23 @@ pub(super) fn play(path: impl Into<PathBuf>, fate: Fate) -> Played {
     let listener = UnixListener::bind(&path).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
-    let stopped = Arc::new(AtomicBool::new(false));
-    let is_stopped = Arc::clone(&stopped);
+    let calls = Arc::new(Calls::default());
+    let heard = Arc::clone(&calls);
     let thread = std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             if is_over.load(Relaxed) {
                 return;
             }
-            serve(stream, fate, &is_stopped);
+            serve(stream, fate, &heard);
         }
     });
-    Played { path, over, stopped, thread: Some(thread) }
+    Played { path, over, calls, thread: Some(thread) }
 }
 
 impl Played {
-    /// Whether somebody wanted a unit to end.
-    pub(super) fn was_asked_to_stop(&self) -> bool {
-        self.stopped.load(Relaxed)
+    /// How often this was asked for.
+    pub(super) fn count(&self, method: &str) -> usize {
+        count(&self.calls, method)
     }
 }
 
@@ -79,8 +86,12 @@ impl Drop for Played {
     }
 }
 
+fn count(calls: &Calls, method: &str) -> usize {
+    calls.lock().unwrap().iter().filter(|call| has(call, method)).count()
+}
+
 /// Until the caller hangs up, or fate has it.
-fn serve(mut stream: UnixStream, fate: Fate, stopped: &AtomicBool) -> Option<()> {
+fn serve(mut stream: UnixStream, fate: Fate, calls: &Calls) -> Option<()> {
     if fate == Fate::Silence {
         stream.read_to_end(&mut Vec::new()).ok()?;
         return None;
@@ -92,6 +103,7 @@ fn serve(mut stream: UnixStream, fate: Fate, stopped: &AtomicBool) -> Option<()>
     stream.write_all(b"DATA\r\nOK 0123456789abcdef0123456789abcdef\r\n").ok()?;
     loop {
         let call = message(&mut stream)?;
+        calls.lock().unwrap().push(call.clone());
         let is = |method: &str| has(&call, method);
         let answer = match () {
             () if is("Hello") => reply(&call, b""),
@@ -119,10 +131,8 @@ fn serve(mut stream: UnixStream, fate: Fate, stopped: &AtomicBool) -> Option<()>
                 .concat(),
                 _ => [reply(&call, &path("/job/1")), removed(SYSTEMD, "/job/1", "done")].concat(),
             },
-            () if is("StopUnit") => {
-                stopped.store(true, Relaxed);
-                unknown(&call)
-            }
+            () if is("StopUnit") => unknown(&call),
+            () if fate == Fate::SilenceAtSet && is(SET) && count(calls, SET) == 1 => continue,
             () => reply(&call, b""),
         };
         stream.write_all(&answer).ok()?;

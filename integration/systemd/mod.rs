@@ -29,6 +29,7 @@ cases! {
     a_process_outside_its_scope_is_an_error;
     delete_goes_on_without_a_bus;
     delete_stops_only_the_unit_with_the_containers_cgroup;
+    an_update_without_an_answer_is_taken_back: Need::Controller("pids");
     a_bus_without_systemd_says_so: Need::Program("dbus-daemon");
     the_bus_knows_who_is_mapped_to_root: Need::Program("dbus-daemon"), Need::Program("setpriv"), Need::UserNamespaces;
     only_the_driver_touches_the_bus;
@@ -233,11 +234,26 @@ fn delete_stops_only_the_unit_with_the_containers_cgroup(sandbox: &mut Sandbox) 
         let own = with_a_scope_of(sandbox, "bus");
         let bus = bus::play(sandbox.path("bus"), Fate::UnitAt(place.unwrap_or(own.leak())));
         let output = delete(sandbox);
-        assert_eq!(bus.was_asked_to_stop(), stopped, "{place:?}");
+        assert_eq!(bus.count("StopUnit") > 0, stopped, "{place:?}");
         drop(bus);
         fs::remove_file(sandbox.path("bus")).unwrap();
         sandbox.clean(&output);
     }
+}
+
+/// systemd may have taken the new limit: it is told the old one.
+fn an_update_without_an_answer_is_taken_back(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources", json!({ "pids": { "limit": 20 } }));
+    with_a_scope_of(sandbox, "bus");
+    let bus = bus::play(sandbox.path("bus"), Fate::SilenceAtSet);
+    let update = sandbox.onggi(&["update", "--pids-limit", "30", &sandbox.token]).limit(60);
+    let output = update.finish().error(&[bus::SET, "ETIMEDOUT"]);
+    assert_eq!(bus.count(bus::SET), 2, "{}", output.describe());
+    let file = sandbox.cgroup("pids").join("pids.max");
+    assert_eq!(fs::read_to_string(file).unwrap().trim(), "20");
+    drop(bus);
+    let output = delete(sandbox);
+    sandbox.clean(&output);
 }
 
 /// The state names a scope whose bus is gone: the container is deleted all the same.

@@ -6,6 +6,7 @@ use super::id::ContainerId;
 use super::state::{Facts, Status};
 use super::store::{Locked, Saved};
 use super::{Settings, probe};
+use crate::cgroup::systemd::Told;
 use crate::cgroup::{Record, limit, systemd};
 use crate::error::{Error, Result};
 use crate::plan::cgroup::update::{self as plan, Devices, Update};
@@ -112,14 +113,14 @@ fn store(locked: &mut Locked, update: &Update) -> Result<()> {
 /// reloaded. It writes what it is told at once, and rounds some of it: the files are written once more, as planned.
 fn tell_systemd(record: &Record, update: &Update) -> Result<()> {
     let Some(scope) = &record.scope else { return Ok(()) };
-    let tell =
-        || match systemd::change(scope, |version| plan::properties(update, version).map(|[told, _]| told)) {
-            Ok(true) => {
-                let written = limit::change(record, update).map(limit::Changed::keep);
-                written.map_err(|error| take_back(record, update, error))
-            }
-            other => other.map(drop),
-        };
+    let tell = || {
+        match systemd::change(scope, |version| plan::properties(update, version).map(|[told, _]| told))? {
+            Told::Nothing => Ok(()),
+            Told::All => limit::change(record, update).map(limit::Changed::keep),
+            Told::Perhaps(error) => Err(error),
+        }
+        .map_err(|error| take_back(record, update, error))
+    };
     match &update.devices {
         // It makes a device list of v1 anew, from an empty one on.
         Some(Devices::Lists { .. }) => record.while_frozen(tell),
@@ -132,7 +133,9 @@ fn take_back(record: &Record, update: &Update, error: Error) -> Error {
     let Some(scope) = &record.scope else { return error };
     let former = |version| plan::properties(update, version).map(|[_, former]| former);
     match systemd::change(scope, former) {
-        Ok(_) => error,
-        Err(left) => error.hint(format!("systemd still has the new limits: {left}")),
+        Ok(Told::Nothing | Told::All) => error,
+        Ok(Told::Perhaps(left)) | Err(left) => {
+            error.hint(format!("systemd still has the new limits: {left}"))
+        }
     }
 }

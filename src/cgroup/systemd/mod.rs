@@ -64,6 +64,17 @@ pub(crate) enum Started {
     Refused(Error),
 }
 
+/// What came of changing properties.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// There was nothing to change.
+    Nothing,
+    /// It has all of them.
+    All,
+    /// It gave no answer, so that it may have them.
+    Perhaps(Error),
+}
+
 impl Systemd {
     /// Connects to the machine's systemd, or the user's.
     pub(crate) fn connect(user: bool) -> Result<Self> {
@@ -174,13 +185,13 @@ impl Systemd {
     }
 
     /// Sets properties until the unit's end.
-    fn set(&mut self, unit: &UnitName, properties: &[Property]) -> Result<()> {
+    fn set(&mut self, unit: &UnitName, properties: &[Property]) -> Result<Told> {
         let properties: Vec<Named<'_>> = properties.iter().map(Named::of).collect();
         let call = Call::new(MANAGER, "SetUnitProperties", unit.as_str());
-        self.bus
-            .call(call.with(unit.as_str())?.with(true)?.with(&properties[..])?)?
-            .map_err(Refusal::error)?;
-        Ok(())
+        match self.bus.call(call.with(unit.as_str())?.with(true)?.with(&properties[..])?) {
+            Ok(answer) => answer.map(|_| Told::All).map_err(Refusal::error),
+            Err(error) => Ok(Told::Perhaps(error)),
+        }
     }
 
     /// Asks for the signals of what becomes of a unit, before anything is done to it.
@@ -278,21 +289,15 @@ pub(crate) fn stop(record: &ScopeRecord, ours: &[&CgroupPath]) -> Result<()> {
 /// Changes properties of a running scope, until its end only; `properties` says which, for this version of systemd.
 /// systemd checks all of them before it takes one.
 ///
-/// # Returns
-/// Whether there was anything to change.
-///
 /// # Errors
-/// systemd's own words, or that it cannot be reached.
+/// systemd's own words, or that it cannot be reached: it has taken none.
 pub(crate) fn change(
     record: &ScopeRecord,
     properties: impl FnOnce(u32) -> Result<Vec<Property>>,
-) -> Result<bool> {
+) -> Result<Told> {
     let mut systemd = Systemd { bus: Bus::connect(&record.address)? };
     let properties = properties(systemd.version()?)?;
-    if !properties.is_empty() {
-        systemd.set(&record.unit, &properties)?;
-    }
-    Ok(!properties.is_empty())
+    if properties.is_empty() { Ok(Told::Nothing) } else { systemd.set(&record.unit, &properties) }
 }
 
 /// A call for a property of one of systemd's objects.
