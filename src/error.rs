@@ -58,6 +58,20 @@ impl Error {
         self
     }
 
+    /// Because of this error something was undone, with this result: what could not be put back is said besides any
+    /// other hint.
+    #[must_use]
+    pub(crate) fn undone(mut self, undone: Result<()>) -> Self {
+        if let Err(left) = undone {
+            let left = format!("what was changed before could not be put back: {left}");
+            self.0.hint = Some(match self.0.hint.take() {
+                Some(hint) => format!("{hint}; {left}"),
+                None => left,
+            });
+        }
+        self
+    }
+
     /// The kernel's error number; 0 if no system call failed.
     pub fn errno(&self) -> i32 {
         self.0.errno
@@ -129,6 +143,17 @@ mod tests {
             r#"create web1: mounts[3] "/etc/resolv.conf": open_tree("/run/x"): ENOENT: no such file or directory (hint: make it)"#
         );
         assert_eq!(error.errno(), 2);
+    }
+
+    #[test]
+    fn the_cause_outlives_its_undoing() {
+        let cause = || Error::call("write(\"a\", \"1\")", 22);
+        assert_eq!(cause().undone(Ok(())), cause());
+        let left = || Err(Error::call("write(\"a\", \"0\")", 2));
+        let text = "what was changed before could not be put back: write(\"a\", \"0\"): ENOENT: no such file or directory";
+        let error = cause().undone(left());
+        assert_eq!((error.errno(), error.parts()[1], error.parts()[3]), (22, "write(\"a\", \"1\")", text));
+        assert_eq!(cause().hint("h").undone(left()).parts()[3], format!("h; {text}"));
     }
 
     #[test]

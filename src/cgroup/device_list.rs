@@ -40,11 +40,10 @@ pub(crate) fn rewrite(
     let shown = cgroup.read("devices.list")?;
     let old = if shown.trim() == ALL { pairs(before) } else { listed(&shown) };
     let rewritten = Rewritten { cgroup: cgroup.descend(&[])?, record: record.clone(), old };
-    rewritten.become_like(&pairs(after)).or_else(|error| {
-        rewritten.undo()?;
-        Err(error.at("linux.resources.devices"))
-    })?;
-    Ok(rewritten)
+    match rewritten.become_like(&pairs(after)) {
+        Ok(()) => Ok(rewritten),
+        Err(error) => Err(error.at("linux.resources.devices").undone(rewritten.undo())),
+    }
 }
 
 impl Rewritten {
@@ -115,9 +114,10 @@ impl Record {
         };
         let freezer = self.freezer()?.ok_or_else(none)?;
         freezer.freeze()?;
-        let done = act();
-        freezer.thaw()?;
-        done
+        match act() {
+            Ok(()) => freezer.thaw(),
+            Err(error) => Err(error.undone(freezer.thaw())),
+        }
     }
 }
 

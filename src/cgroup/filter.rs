@@ -43,7 +43,7 @@ pub(crate) fn replace(filter: Option<&Filter>, cgroup: &Directory) -> Result<Rep
         let replaced = Replaced { cgroup: cgroup.descend(&[])?, old, new };
         match exchange(cgroup, &replaced.old, replaced.new.as_slice()) {
             Ok(()) => Ok(replaced),
-            Err(error) => replaced.undo().and(Err(error)),
+            Err(error) => Err(error.undone(replaced.undo())),
         }
     };
     act().map_err(|error| match filter {

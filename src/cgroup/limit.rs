@@ -251,10 +251,7 @@ impl Changed<'_> {
     pub(crate) fn undo(mut self, error: Error) -> Error {
         let undone = self.take_back();
         self.forget();
-        match undone {
-            Ok(()) => error,
-            Err(left) => error.hint(format!("what was changed before could not be put back: {left}")),
-        }
+        error.undone(undone)
     }
 
     fn take_back(&self) -> Result<()> {

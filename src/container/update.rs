@@ -94,10 +94,7 @@ fn allocate(
     let group = locked.saved()?.resctrl.clone().filter(|_| !schemata.is_empty());
     let Some(group) = group else { return rest(locked) };
     let old = group.replace(schemata)?;
-    rest(locked).or_else(|error| {
-        group.restore(&old)?;
-        Err(error)
-    })
+    rest(locked).map_err(|error| error.undone(group.restore(&old)))
 }
 
 fn store(locked: &mut Locked, update: &Update) -> Result<()> {
@@ -132,10 +129,8 @@ fn tell_systemd(record: &Record, update: &Update) -> Result<()> {
 fn take_back(record: &Record, update: &Update, error: Error) -> Error {
     let Some(scope) = &record.scope else { return error };
     let former = |version| plan::properties(update, version).map(|[_, former]| former);
-    match systemd::change(scope, former) {
-        Ok(Told::Nothing | Told::All) => error,
-        Ok(Told::Perhaps(left)) | Err(left) => {
-            error.hint(format!("systemd still has the new limits: {left}"))
-        }
-    }
+    error.undone(match systemd::change(scope, former) {
+        Ok(Told::Nothing | Told::All) => Ok(()),
+        Ok(Told::Perhaps(left)) | Err(left) => Err(left.during("systemd")),
+    })
 }
