@@ -29,6 +29,7 @@ cases! {
     every_option_is_written_v2: Need::Only(Layout::V2), Need::Controller("cpu"), Need::Controller("memory");
     nothing_changes_when_the_kernel_refuses: Need::Controller("memory"), Need::Controller("pids");
     nothing_changes_when_the_last_key_is_refused: Need::Only(Layout::V2), Need::Controller("memory");
+    an_idle_container_has_no_shares: Need::Controller("cpu"), Need::Kernel(5, 15, "cpu.idle");
     nothing_changes_when_the_plan_refuses: Need::Controller("memory"), Need::Controller("pids");
     nothing_changes_when_the_state_cannot_be_written;
     less_than_what_is_in_use_is_refused_when_asked: Need::Controller("memory");
@@ -483,6 +484,14 @@ fn nothing_changes_when_the_last_key_is_refused(sandbox: &mut Sandbox) {
     unchanged(sandbox, update_json(sandbox, resources), &["linux.resources.unified \"memory.oom.group\""]);
     let unknown = json!({ "unified": { "memory.high": "48m", "memory.nonsense": "1" } });
     unchanged(sandbox, update_json(sandbox, unknown), &["linux.resources.unified \"memory.nonsense\""]);
+}
+
+fn an_idle_container_has_no_shares(sandbox: &mut Sandbox) {
+    sandbox.set("/linux/resources", json!({ "cpu": { "idle": 1 } }));
+    sandbox.start_sleeper();
+    let parts = ["linux.resources.cpu.shares", "EINVAL", "is cpu.idle 1?"];
+    unchanged(sandbox, update(sandbox, &["--cpu-share=512"]), &parts);
+    update(sandbox, &["--cpu-share=512", "--cpu-idle=0"]).finish().ok();
 }
 
 fn nothing_changes_when_the_plan_refuses(sandbox: &mut Sandbox) {

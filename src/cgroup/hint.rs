@@ -4,8 +4,10 @@ use crate::error::Error;
 use crate::plan::cgroup::Write;
 use nix::errno::Errno;
 
+const IDLE: &str = "an idle cgroup has no weight: is cpu.idle 1? set linux.resources.cpu.idle to 0 as well";
+
 /// The beginning of a file's name, what its name contains besides, what the kernel says, and what that means.
-const HINTS: [(&str, &str, Errno, &str); 12] = [
+const HINTS: [(&str, &str, Errno, &str); 14] = [
     (
         "memory.",
         "sw",
@@ -31,6 +33,8 @@ const HINTS: [(&str, &str, Errno, &str); 12] = [
     ("cpu.rt_", "", Errno::ENOENT, "the kernel is built without CONFIG_RT_GROUP_SCHED"),
     ("cpu.rt_", "", Errno::EINVAL, "each cgroup above needs a cpu.rt_runtime_us of its own that is no less"),
     ("cpu.", "burst", Errno::ENOENT, "cpu.burst needs Linux 5.14"),
+    ("cpu.weight", "", Errno::EINVAL, IDLE),
+    ("cpu.shares", "", Errno::EINVAL, IDLE),
     ("cpu.idle", "", Errno::ENOENT, "cpu.idle needs Linux 5.15"),
     ("net_prio.", "", Errno::ENODEV, "the runtime's network namespace has no such interface"),
 ];
@@ -69,6 +73,9 @@ mod tests {
         assert!(hint("memory.swap.max", Errno::ENOENT).contains("swapaccount"));
         assert!(hint("cpu.cfs_burst_us", Errno::ENOENT).contains("5.14"));
         assert!(hint("cpu.max.burst", Errno::ENOENT).contains("5.14"));
+        assert!(hint("cpu.weight", Errno::EINVAL).contains("cpu.idle"));
+        assert!(hint("cpu.shares", Errno::EINVAL).contains("cpu.idle"));
+        assert_eq!(hint("cpu.weight", Errno::ERANGE), "");
         assert_eq!(hint("cpu.max", Errno::EINVAL), "");
         assert_eq!(hint("memory.max", Errno::ENOENT), "");
     }
