@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 pub(super) enum Fate {
     /// Nobody says a word, not even to be authenticated.
     Silence,
+    /// Somebody talks without end, and never says a whole line.
+    Endless,
     /// The door is closed after Hello.
     ClosedAfterHello,
     /// The door is closed when the scope shall be started.
@@ -95,6 +97,11 @@ fn serve(mut stream: UnixStream, fate: Fate, calls: &Calls) -> Option<()> {
     if fate == Fate::Silence {
         stream.read_to_end(&mut Vec::new()).ok()?;
         return None;
+    }
+    if fate == Fate::Endless {
+        loop {
+            stream.write_all(&[b'x'; 4096]).ok()?;
+        }
     }
     let mut said = Vec::new();
     while !said.ends_with(b"BEGIN\r\n") {

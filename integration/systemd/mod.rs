@@ -23,6 +23,7 @@ cases! {
     a_bus_that_closes_at_the_start_leaves_nothing;
     a_bus_that_talks_nonsense_is_an_error;
     a_silent_bus_is_given_up;
+    a_bus_without_end_is_given_up;
     a_silent_start_is_given_up_and_leaves_nothing;
     a_refused_start_leaves_nothing;
     a_failed_job_leaves_nothing;
@@ -184,6 +185,11 @@ fn a_silent_bus_is_given_up(sandbox: &mut Sandbox) {
     let begun = Instant::now();
     let output = create_on(sandbox, Fate::Silence).error(&[FLAG, "ETIMEDOUT", "nobody answers"]);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    sandbox.clean(&output);
+}
+
+fn a_bus_without_end_is_given_up(sandbox: &mut Sandbox) {
+    let output = create_on(sandbox, Fate::Endless).error(&[FLAG, "sent a line of more than 16384 bytes"]);
     sandbox.clean(&output);
 }
 

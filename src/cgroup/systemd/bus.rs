@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
 /// The longest message that is read; the protocol allows 128 MiB, systemd's answers to us have some hundred bytes.
 const LONGEST: usize = 1 << 20;
+/// The longest line of the authentication that is read, in bytes, as D-Bus's own library has it.
+const LONGEST_LINE: usize = 16 << 10;
 /// What every message begins with: 12 fixed bytes and the length of its header fields.
 const HEAD: usize = 16;
 
@@ -166,6 +168,9 @@ impl Bus {
             if let Some(end) = self.inbox.windows(2).position(|pair| pair == b"\r\n") {
                 let line = self.inbox.drain(..end + 2).collect::<Vec<u8>>();
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if self.inbox.len() > LONGEST_LINE {
+                return Err(self.failed(&format!("sent a line of more than {LONGEST_LINE} bytes")));
             }
             self.fill(HEAD, deadline)?;
         }
