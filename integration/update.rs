@@ -490,7 +490,8 @@ fn an_idle_container_has_no_shares(sandbox: &mut Sandbox) {
     sandbox.set("/linux/resources", json!({ "cpu": { "idle": 1 } }));
     sandbox.start_sleeper();
     let parts = ["linux.resources.cpu.shares", "EINVAL", "is cpu.idle 1?"];
-    unchanged(sandbox, update(sandbox, &["--cpu-share=512"]), &parts);
+    let output = unchanged(sandbox, update(sandbox, &["--cpu-share=512"]), &parts);
+    assert!(!output.stderr.contains("put back"), "{}", output.describe());
     update(sandbox, &["--cpu-share=512", "--cpu-idle=0"]).finish().ok();
 }
 

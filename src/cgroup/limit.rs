@@ -258,10 +258,21 @@ impl Changed<'_> {
         let list = self.list.as_ref().map_or(Ok(()), Rewritten::undo);
         let filter = self.filter.as_ref().map_or(Ok(()), Replaced::undo);
         let limits = in_turn(self.steps.iter().rev(), |step| match &step.old {
-            Some(old) => self.sites[step.site].leaf.write(step.file, old),
+            Some(old) => self.restore(step, old),
             None => Ok(()),
         });
         list.and(filter).and(limits)
+    }
+
+    /// The kernel may refuse a value that it shows itself, as that of cpu.shares beside cpu.idle = 1.
+    fn restore(&self, step: &Step<'_>, old: &str) -> Result<()> {
+        let leaf = &self.sites[step.site].leaf;
+        let written = leaf.write(step.file, old);
+        let now = |text: String| restoring(step.file, step.value, &text);
+        match written.is_err() && leaf.read(step.file).ok().and_then(now).as_deref() == Some(old) {
+            true => Ok(()),
+            false => written,
+        }
     }
 
     fn forget(&mut self) {
