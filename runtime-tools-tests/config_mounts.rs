@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::Sandbox;
+use crate::harness::{Need, Sandbox};
 
 cases! {
     are_mounted_in_the_listed_order;
@@ -20,7 +20,7 @@ cases! {
     unknown_options_go_to_the_file_system;
     id_mappings_come_in_pairs;
     idmap_without_any_mapping_is_an_error;
-    mappings_translate_owners;
+    mappings_translate_owners: Need::IdMappedMounts;
 }
 
 fn are_mounted_in_the_listed_order(sandbox: &mut Sandbox) {

@@ -73,8 +73,9 @@ fn names_capabilities_and_cgroups(sandbox: &mut Sandbox) {
     let known = strings(&features["linux"]["capabilities"]);
     assert!(known.contains(&"CAP_CHOWN") && known.contains(&"CAP_CHECKPOINT_RESTORE"), "{known:?}");
     let cgroup = &features["linux"]["cgroup"];
-    assert_eq!((&cgroup["v1"], &cgroup["v2"]), (&Value::Bool(true), &Value::Bool(true)), "{cgroup}");
-    assert_ne!(cgroup["systemd"], Value::Bool(true), "the systemd driver is refused: {cgroup}");
+    for name in ["v1", "v2", "systemd"] {
+        assert_eq!(cgroup[name], Value::Bool(true), "{name}: {cgroup}");
+    }
 }
 
 fn says_what_it_mounts_with_id_mappings(sandbox: &mut Sandbox) {
