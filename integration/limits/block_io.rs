@@ -163,11 +163,15 @@ fn throttles_of_v2(sandbox: &mut Sandbox) {
 
 fn weight_of_v1(sandbox: &mut Sandbox) {
     sandbox.set("/linux/resources/blockIO", json!({ "weight": 300 }));
-    sandbox.create();
+    let output = sandbox.begin("create", &[]).finish();
     let has = |file: &str| sandbox.cgroup("blkio").join(file).exists();
-    let file = if has("blkio.weight") { "blkio.weight" } else { "blkio.bfq.weight" };
-    assert!(read(sandbox, "blkio", file).ends_with("300"), "{}", read(sandbox, "blkio", file));
-    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    if output.status.success() {
+        let file = if has("blkio.weight") { "blkio.weight" } else { "blkio.bfq.weight" };
+        assert!(read(sandbox, "blkio", file).ends_with("300"), "{}", read(sandbox, "blkio", file));
+        sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    } else {
+        output.error(&["linux.resources.blockIO.weight: ", "blkio.weight", "\"300\"", "ENOENT", "bfq"]);
+    }
     refuses(sandbox, "blockIO", json!({ "weight": 1001 }), "blockIO.weight", &["1001"]);
 }
 
