@@ -5,7 +5,7 @@
 
 use super::directory::Directory;
 use super::record::Record;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::cgroup::Write;
 use std::collections::BTreeMap;
 
@@ -97,28 +97,6 @@ fn steps(
         }
     }
     steps
-}
-
-impl Record {
-    /// Does something while the container stands still; one that is paused stays so.
-    ///
-    /// # Errors
-    /// Of the act, or of the freezer: then nothing was done.
-    pub(crate) fn while_frozen(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        if self.is_frozen()? {
-            return act();
-        }
-        let none = || {
-            Error::new("the device list cannot be changed without opening devices for a moment")
-                .hint("that needs a freezer, which this container does not have")
-        };
-        let freezer = self.freezer()?.ok_or_else(none)?;
-        freezer.freeze()?;
-        match act() {
-            Ok(()) => freezer.thaw(),
-            Err(error) => Err(error.undone(freezer.thaw())),
-        }
-    }
 }
 
 #[cfg(test)]

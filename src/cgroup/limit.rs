@@ -59,55 +59,43 @@ impl Site<'_> {
     }
 
     fn write(&self, write: &Write) -> Result<()> {
-        let written = match self.leaf.write(&write.file, &write.value) {
-            Err(error) if missing(&error) => self.write_without(write, error),
-            written => written,
-        };
-        written.map_err(|error| hint::add(error, write).at(&write.field))
-    }
-
-    /// The limit's file is not there.
-    fn write_without(&self, write: &Write, mut error: Error) -> Result<()> {
-        if write.absent == Absent::Fine {
-            return Ok(());
-        }
-        if self.is_v2() && write.controller != Write::CORE {
-            self.enable(&write.controller)?;
-            match self.leaf.write(&write.file, &write.value) {
-                Err(again) if missing(&again) => error = again,
-                written => return written,
-            }
-        }
-        match &write.absent {
-            Absent::Instead { file, value } => match self.leaf.write(file, value) {
-                Err(neither) if missing(&neither) => Err(error),
-                written => written,
-            },
-            Absent::Error | Absent::Fine => Err(error),
-        }
+        let written = self.reach(write, |file, value| self.leaf.write(file, value));
+        written.map(drop).map_err(|error| hint::add(error, write).at(&write.field))
     }
 
     /// Which file takes the limit, with the value for it: as [`Site::write`] finds it, but nothing is written yet. None:
     /// none needs to.
     fn target<'w>(&self, write: &'w Write) -> Result<Option<(&'w str, &'w str)>> {
-        let there = |file: &str| match self.leaf.open(file, rustix::fs::OFlags::WRONLY) {
-            Err(error) if missing(&error) => Ok(Some(error)),
-            other => other.map(|_| None),
+        let there = |file, value| self.leaf.open(file, rustix::fs::OFlags::WRONLY).map(|_| (file, value));
+        self.reach(write, there)
+    }
+
+    /// Attempts the limit's file, then, where it is not there, what may stand in for it. None: nothing needs to.
+    fn reach<'w, T>(
+        &self,
+        write: &'w Write,
+        attempt: impl Fn(&'w str, &'w str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut error = match attempt(&write.file, &write.value) {
+            Err(error) if missing(&error) => error,
+            done => return done.map(Some),
         };
-        let Some(mut error) = there(&write.file)? else { return Ok(Some((&write.file, &write.value))) };
         if write.absent == Absent::Fine {
             return Ok(None);
         }
         if self.is_v2() && write.controller != Write::CORE {
             self.enable(&write.controller)?;
-            match there(&write.file)? {
-                None => return Ok(Some((&write.file, &write.value))),
-                Some(again) => error = again,
+            match attempt(&write.file, &write.value) {
+                Err(again) if missing(&again) => error = again,
+                done => return done.map(Some),
             }
         }
         match &write.absent {
-            Absent::Instead { file, value } if there(file)?.is_none() => Ok(Some((file, value))),
-            _ => Err(error),
+            Absent::Instead { file, value } => match attempt(file, value) {
+                Err(neither) if missing(&neither) => Err(error),
+                done => done.map(Some),
+            },
+            Absent::Error | Absent::Fine => Err(error),
         }
     }
 

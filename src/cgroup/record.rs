@@ -288,6 +288,26 @@ impl Record {
         if freezer.holds(pid)? { freezer.freeze() } else { Err(none()) }
     }
 
+    /// Does something while the container stands still; one that is paused stays so.
+    ///
+    /// # Errors
+    /// Of the act, or of the freezer: then nothing was done.
+    pub(crate) fn while_frozen(&self, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.is_frozen()? {
+            return act();
+        }
+        let none = || {
+            Error::new("the device list cannot be changed without opening devices for a moment")
+                .hint("that needs a freezer, which this container does not have")
+        };
+        let freezer = self.freezer()?.ok_or_else(none)?;
+        freezer.freeze()?;
+        match act() {
+            Ok(()) => freezer.thaw(),
+            Err(error) => Err(error.undone(freezer.thaw())),
+        }
+    }
+
     /// Whether a freeze was asked for that may not have come to its end: the runtime that asked was killed.
     pub(crate) fn is_freezing(&self) -> Result<bool> {
         for freezer in self.freezers()? {

@@ -16,6 +16,7 @@ use super::id::ContainerId;
 use super::process::Process;
 use super::store::{Locked, Saved, Seen};
 use super::{Settings, gate};
+use crate::cgroup::Record;
 use crate::error::{Error, Result};
 
 /// runtime.md, State: `status`; `paused` is the field's own addition.
@@ -139,13 +140,8 @@ pub(super) fn process(saved: &Saved) -> Result<Option<Process>> {
     }
 }
 
-/// A cgroup that vanishes meanwhile is not frozen.
 pub(super) fn is_frozen(saved: &Saved) -> Result<bool> {
-    let Some(cgroup) = &saved.cgroup else { return Ok(false) };
-    match cgroup.is_frozen() {
-        Err(error) if [nix::libc::ENOENT, nix::libc::ENODEV].contains(&error.errno()) => Ok(false),
-        other => other,
-    }
+    saved.cgroup.as_ref().map_or(Ok(false), Record::is_frozen)
 }
 
 /// The state of one container.
