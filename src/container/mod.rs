@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod features;
+mod foreground;
 pub(crate) mod gate;
 mod handles;
 mod id;

@@ -28,7 +28,7 @@ use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
 use resctrl::ResctrlPlan;
 use std::path::Path;
-use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, Planned, StateText, Step};
+use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, StateText, Step, Steps};
 
 /// What the caller asks for besides config.json.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ pub(crate) struct Plan {
     /// The container's state as its own hooks read it.
     pub(crate) state: StateText,
     /// What init does.
-    pub(crate) init: Vec<Planned>,
+    pub(crate) init: Steps,
 }
 
 /// The id maps of a new user namespace.
@@ -110,7 +110,7 @@ pub(crate) enum MapWriter {
 impl Plan {
     /// The next step.
     pub(crate) fn push(&mut self, field: impl Into<String>, step: Step) {
-        self.init.push(Planned { field: Field(field.into()), step });
+        self.init.push(field, step);
     }
 
     /// No meeting comes before `Created`.
@@ -142,6 +142,8 @@ fn state_text(spec: &Spec, request: &Request<'_>) -> StateText {
 /// The first field of the config that this machine cannot honour.
 pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Plan> {
     let namespaces = Namespaces::of(spec)?;
+    let maps = namespaces::maps(spec, host, &namespaces)?;
+    let becoming = process::Becoming::of(spec, host, maps.as_ref(), &namespaces)?;
     let rootless = request.rootless.unwrap_or(!host.privileged || host.nested);
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
@@ -158,16 +160,16 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         handles: Vec::new(),
         birth: Birth::default(),
         mount_call: MountCall::default(),
-        maps: None,
-        oom_score_adj: spec.process().as_ref().and_then(|process| process.oom_score_adj()),
-        hard_limits: process::hard_limits(spec, &namespaces),
+        maps,
+        oom_score_adj: becoming.process.oom_score_adj(),
+        hard_limits: becoming.hard_limits(),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
         poststart: hooks.poststart,
         poststop: hooks.poststop,
         state: state_text(spec, request),
-        init: Vec::new(),
+        init: Steps::default(),
     };
-    namespaces::be_born(&mut plan, spec, host, &namespaces)?;
+    namespaces::be_born(&mut plan, spec, host, &namespaces, becoming.setgroups);
     plan.cgroup.owner = cgroup::owner::owner(&plan, spec, host.ids.0, rootless, &namespaces);
     namespaces::enter(&mut plan, spec, request, &namespaces)?;
     rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
@@ -180,13 +182,13 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     rootfs::hide(&mut plan, spec, host)?;
     sysctl::set(&mut plan, spec, &namespaces)?;
     rootfs::enter(&mut plan, spec, request, &namespaces);
-    process::become_it(&mut plan, spec, host, &namespaces)?;
+    plan.warnings.extend(becoming.become_it(&mut plan.init, host)?);
     plan.push("process", Step::Meet(step::Point::Created));
     if request.gate {
         plan.push("process", Step::Gate);
     }
     hooks::push(&mut plan, hooks.start_container);
-    process::go(&mut plan, spec, request)?;
+    becoming.go(&mut plan.init, request.preserve_fds)?;
     older::do_without_mount_setattr(&mut plan, host)?;
     Ok(plan)
 }

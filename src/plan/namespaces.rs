@@ -77,16 +77,11 @@ fn kind(typ: LinuxNamespaceType) -> Namespace {
 }
 
 /// The flags of clone3, the trampoline's joins, the id maps, and the first steps of init.
-pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<()> {
+pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Namespaces, setgroups: bool) {
     for kind in [Namespace::User, Namespace::Pid] {
         if namespaces.is_new(kind) {
             plan.birth.flags |= kind.flag();
         }
-    }
-    if !host.privileged && !namespaces.own(Namespace::User) {
-        return Err(Error::new("a container without privileges needs a user namespace")
-            .at("linux.namespaces")
-            .hint("run as root, or start from `onggi spec --rootless`"));
     }
     // Joined with the runtime's own privileges before the user namespace takes them away, or, if it has none, with
     // those that the user namespace gives.
@@ -111,8 +106,6 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
     }
     plan.birth.undumpable = host.privileged && !host.nested;
     plan.birth.time = time_offsets(spec, namespaces);
-    plan.maps = maps(spec, host, namespaces)?;
-    let setgroups = may_set_groups(plan, host, namespaces);
     if plan.maps.is_some()
         || plan.cgroup.attaches_after_birth()
         || !plan.hard_limits.is_empty()
@@ -124,12 +117,11 @@ pub(crate) fn be_born(plan: &mut Plan, spec: &Spec, host: &Host, namespaces: &Na
         plan.push("linux.uidMappings", Step::BecomeRoot { setgroups });
     }
     plan.push("linux", Step::Guard);
-    Ok(())
 }
 
 /// setgroups(2) is denied with a single mapping, and perhaps in a namespace that an unprivileged user made and we join.
-pub(crate) fn may_set_groups(plan: &Plan, host: &Host, namespaces: &Namespaces) -> bool {
-    let single = plan.maps.as_ref().is_some_and(|maps| maps.writer == MapWriter::Single);
+pub(crate) fn may_set_groups(maps: Option<&Maps>, host: &Host, namespaces: &Namespaces) -> bool {
+    let single = maps.is_some_and(|maps| maps.writer == MapWriter::Single);
     let joined = namespaces.joined(Namespace::User).is_some();
     !single && (host.privileged || !joined)
 }
@@ -152,7 +144,13 @@ fn time_offsets(spec: &Spec, namespaces: &Namespaces) -> Option<Vec<String>> {
     Some(sorted.into_iter().map(line).collect())
 }
 
-fn maps(spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<Option<Maps>> {
+/// The id maps of a new user namespace, and who can write them.
+pub(crate) fn maps(spec: &Spec, host: &Host, namespaces: &Namespaces) -> Result<Option<Maps>> {
+    if !host.privileged && !namespaces.own(Namespace::User) {
+        return Err(Error::new("a container without privileges needs a user namespace")
+            .at("linux.namespaces")
+            .hint("run as root, or start from `onggi spec --rootless`"));
+    }
     if !namespaces.is_new(Namespace::User) {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ pub(crate) fn do_without_mount_setattr(plan: &mut Plan, host: &Host) -> Result<(
         return Ok(());
     }
     plan.mount_call = MountCall::Mount;
-    for Planned { field, step } in &mut plan.init {
+    for Planned { field, step } in plan.init.iter_mut() {
         match step {
             Step::Mount { source: Source::Tree(id), attr, .. } => {
                 if let Handle::Tree(tree) = &mut plan.handles[id.0].1 {

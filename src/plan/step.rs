@@ -31,6 +31,31 @@ pub(crate) struct Planned {
     pub(crate) step: Step,
 }
 
+/// A list of acts in the making.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Steps(Vec<Planned>);
+
+impl Steps {
+    /// The next step.
+    pub(crate) fn push(&mut self, field: impl Into<String>, step: Step) {
+        self.0.push(Planned { field: Field(field.into()), step });
+    }
+}
+
+impl std::ops::Deref for Steps {
+    type Target = [Planned];
+
+    fn deref(&self) -> &[Planned] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Steps {
+    fn deref_mut(&mut self) -> &mut [Planned] {
+        &mut self.0
+    }
+}
+
 /// A named meeting of runtime and init. Init says `At(point)`, does nothing more until it hears `Go`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

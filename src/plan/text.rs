@@ -47,7 +47,7 @@ impl fmt::Display for Plan {
         if self.mount_call == MountCall::Mount {
             writeln!(f, "init    changes mounts by mount(2), once they are attached")?;
         }
-        for planned in &self.init {
+        for planned in self.init.iter() {
             writeln!(f, "init    {}  # {}", planned.step, planned.field)?;
         }
         Ok(())
