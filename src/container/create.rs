@@ -162,18 +162,28 @@ impl Creation {
         let shared = Shared::new()?;
         let (link, far) = Link::pair()?;
         let preserved = (3..3 + options.preserve_fds as i32).collect();
-        let mut born = birth::be_born(&plan.birth, &opened, cgroup.birth_fd(), &shared);
+        let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
+        let (mounts, progress) = (plan.mount_call, &shared.cells()[0]);
+        let inheritance = Inheritance {
+            steps,
+            handles,
+            opened,
+            mounts,
+            state,
+            link: far,
+            gate,
+            progress,
+            preserved,
+            beside: None,
+        };
+        let mut born = birth::be_born(&plan.birth, &inheritance, cgroup.birth_fd(), &shared);
         if born.as_ref().is_err_and(|error| cgroup.forgo_birth(error)) {
-            born = birth::be_born(&plan.birth, &opened, None, &shared);
+            born = birth::be_born(&plan.birth, &inheritance, None, &shared);
         }
         let Some(newborn) = born.map_err(|error| cgroup.explain_birth(error))? else {
-            drop(link);
-            let progress = &shared.cells()[0];
-            let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
-            let (link, mounts) = (far, plan.mount_call);
-            init::run(Inheritance { steps, handles, opened, mounts, state, link, gate, progress, preserved })
+            init::run(inheritance)
         };
-        drop((far, gate, opened));
+        drop(inheritance);
         let child = Unkept(Some(newborn));
         let newborn = child.get();
         let start_time = pidfd::start_time(newborn.pid)?;

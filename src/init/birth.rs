@@ -2,10 +2,11 @@
 //! runtime may not enter, a trampoline, a short-lived process of our own, stands there and gives birth as its parent
 //! (CLONE_PARENT), so that init is always the runtime's child.
 
+use super::Inheritance;
 use crate::error::{Error, Result};
 use crate::plan::step::{Birth, Namespace};
 use crate::sys::namespace::{self, Clone, Shared, Side};
-use crate::sys::{fs, process};
+use crate::sys::{fs, pidfd, process};
 use nix::libc;
 use rustix::fs::OFlags;
 use std::ffi::CString;
@@ -22,19 +23,20 @@ pub(crate) struct Newborn {
 
 /// Where a trampoline leaves what it found, in the shared page.
 const PID: usize = 1;
-const PIDFD: usize = 2;
-const ERRNO: usize = 3;
-const PLACE: usize = 4;
+const ERRNO: usize = 2;
+const PLACE: usize = 3;
 
-/// Places where a trampoline can fail: the time offsets, the clone, or a join (JOIN + its number).
+/// Places where a trampoline can fail: the time offsets, the clone, a running container's namespaces, or a join
+/// (JOIN + its number).
 const OFFSETS: u32 = 1;
 const CLONE: u32 = 2;
-const JOIN: u32 = 3;
+const ENTER: u32 = 3;
+const JOIN: u32 = 4;
 
-/// Gives birth. None: the caller is the newborn.
+/// Gives birth to who gets this inheritance. None: the caller is the newborn.
 pub(crate) fn be_born(
     birth: &Birth,
-    handles: &[Option<OwnedFd>],
+    inheritance: &Inheritance<'_>,
     cgroup: Option<BorrowedFd<'_>>,
     shared: &Shared,
 ) -> Result<Option<Newborn>> {
@@ -42,7 +44,7 @@ pub(crate) fn be_born(
         process::undumpable()?;
     }
     if birth.trampoline() {
-        return by_trampoline(birth, handles, cgroup, shared);
+        return by_trampoline(birth, inheritance, cgroup, shared);
     }
     match namespace::clone3(&Clone { flags: birth.flags, cgroup, exit_signal: libc::SIGCHLD })? {
         Side::Child => Ok(None),
@@ -52,19 +54,18 @@ pub(crate) fn be_born(
 
 fn by_trampoline(
     birth: &Birth,
-    handles: &[Option<OwnedFd>],
+    inheritance: &Inheritance<'_>,
     cgroup: Option<BorrowedFd<'_>>,
     shared: &Shared,
 ) -> Result<Option<Newborn>> {
     // From within a joined cgroup namespace the way into the container's cgroup may be barred (cgroup2 mounted with
-    // nsdelegate, as systemd does: ENOENT). The trampoline then is born there, and the newborn stays.
+    // nsdelegate, as systemd does: ENOENT), and into a running container no descriptor of a cgroup may come along. The
+    // trampoline then is born there, and the newborn stays; else it would count in a cgroup that has room for one.
     let joins_cgroup = birth.joins.iter().any(|(_, _, kind)| *kind == Namespace::Cgroup);
-    let (first, second) = if joins_cgroup { (cgroup, None) } else { (None, cgroup) };
-    // CLONE_FILES: the newborn's pidfd lands in the runtime's own table of descriptors.
-    let flags = libc::CLONE_FILES;
+    let (first, second) = if joins_cgroup || birth.enter != 0 { (cgroup, None) } else { (None, cgroup) };
     let (trampoline, pidfd) =
-        match namespace::clone3(&Clone { flags, cgroup: first, exit_signal: libc::SIGCHLD })? {
-            Side::Child => match jump(birth, handles, second, shared) {
+        match namespace::clone3(&Clone { flags: 0, cgroup: first, exit_signal: libc::SIGCHLD })? {
+            Side::Child => match jump(birth, inheritance, second, shared) {
                 Ok(true) => return Ok(None),
                 Ok(false) => process::exit_now(0),
                 Err((place, error)) => {
@@ -80,12 +81,16 @@ fn by_trampoline(
     drop(pidfd);
     let cell = |i: usize| shared.cells()[i].load(SeqCst);
     if cell(PID) != 0 {
-        let pidfd = namespace::own(cell(PIDFD) as i32);
-        return Ok(Some(Newborn { pid: cell(PID) as i32, pidfd }));
+        let pid = cell(PID) as i32;
+        // It is our child, and nobody else reaps it: the number is its own, whether it lives or not.
+        let pidfd = pidfd::pidfd_open(pid)?.ok_or_else(|| Error::new("the newborn was reaped by another"))?;
+        return Ok(Some(Newborn { pid, pidfd }));
     }
     let errno = cell(ERRNO) as i32;
     Err(match cell(PLACE) {
         OFFSETS => Error::call("write(\"/proc/self/timens_offsets\")", errno).at("linux.timeOffsets"),
+        ENTER => Error::call(format!("setns(the container's process, {:#x})", birth.enter), errno)
+            .hint("exec needs the privileges that the container was created with"),
         place if place >= JOIN => {
             let (field, _, kind) = &birth.joins[(place - JOIN) as usize];
             Error::call(format!("setns({})", kind.name()), errno).at(field)
@@ -95,29 +100,29 @@ fn by_trampoline(
     })
 }
 
-/// In the trampoline. True: in the newborn.
+/// In the trampoline, whose descriptors are its own copies. True: in the newborn.
 fn jump(
     birth: &Birth,
-    handles: &[Option<OwnedFd>],
+    inheritance: &Inheritance<'_>,
     cgroup: Option<BorrowedFd<'_>>,
     shared: &Shared,
 ) -> std::result::Result<bool, (u32, Error)> {
+    // Who is in the namespaces already may look into the newborn at once: nothing of the host's is to be found.
+    inheritance.close_others(cgroup);
     if let Some(lines) = &birth.time {
         set_offsets(lines).map_err(|e| (OFFSETS, e))?;
     }
     for (i, (_, handle, kind)) in birth.joins.iter().enumerate() {
-        let fd = handles[handle.0].as_ref().expect("namespaces are opened before birth");
+        let fd = inheritance.opened[handle.0].as_ref().expect("namespaces are opened before birth");
         namespace::setns(fd, kind.flag()).map_err(|e| (JOIN + i as u32, e))?;
+    }
+    if let Some(process) = &inheritance.beside {
+        namespace::setns(process, birth.enter).map_err(|e| (ENTER, e))?;
     }
     let flags = birth.flags | libc::CLONE_PARENT;
     match namespace::clone3(&Clone { flags, cgroup, exit_signal: 0 }).map_err(|e| (CLONE, e))? {
-        Side::Child => {
-            // CLONE_FILES ends here: what init opens and closes is its own affair.
-            namespace::unshare(libc::CLONE_FILES).map_err(|e| (CLONE, e))?;
-            Ok(true)
-        }
-        Side::Parent(pid, pidfd) => {
-            shared.cells()[PIDFD].store(pidfd as u32, SeqCst);
+        Side::Child => Ok(true),
+        Side::Parent(pid, _) => {
             shared.cells()[PID].store(pid as u32, SeqCst);
             Ok(false)
         }

@@ -18,7 +18,7 @@ use link::Link;
 use mounts::Covers;
 use root::Root;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -42,6 +42,18 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) progress: &'a AtomicU32,
     /// Descriptors from 3 on that the caller handed over for the container.
     pub(crate) preserved: Vec<i32>,
+    /// exec: a process of the container, whose namespaces are entered.
+    pub(crate) beside: Option<OwnedFd>,
+}
+
+impl Inheritance<'_> {
+    /// What the runtime had open is none of init's: the state directory, the log, what its caller leaked.
+    fn close_others(&self, cgroup: Option<BorrowedFd<'_>>) {
+        let ours = self.opened.iter().flatten().chain(&self.gate).chain(&self.beside).chain([self.link.fd()]);
+        let ours = ours.map(AsRawFd::as_raw_fd).chain(cgroup.map(|fd| fd.as_raw_fd()));
+        let ours = ours.chain(self.preserved.iter().copied());
+        process::close_all_but(&mut ours.collect::<Vec<_>>());
+    }
 }
 
 /// Init at work.
@@ -67,7 +79,8 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         executable: None,
     };
     process::default_signals();
-    init.close_others();
+    init.inherited.beside = None;
+    init.inherited.close_others(None);
     // The process's own umask would take bits from what it makes; process.user.umask comes as a step.
     process::umask(0);
     let steps = init.inherited.steps;
@@ -140,14 +153,6 @@ impl Init<'_> {
             Step::KeepDescriptors(count) => self.keep_descriptors(*count),
             Step::Execve { args, env } => self.execve(args, env),
         }
-    }
-
-    /// What the runtime had open is none of ours: the state directory, the log, what its caller leaked.
-    fn close_others(&self) {
-        let inherited = &self.inherited;
-        let ours = inherited.opened.iter().flatten().chain(&inherited.gate).chain([inherited.link.fd()]);
-        let ours = ours.map(|fd| fd.as_raw_fd()).chain(inherited.preserved.iter().copied());
-        process::close_all_but(&mut ours.collect::<Vec<_>>());
     }
 
     fn meet(&mut self, point: Point) -> Result<()> {

@@ -496,6 +496,9 @@ pub(crate) struct Birth {
     pub(crate) flags: i32,
     /// Namespaces joined by a trampoline, in this order.
     pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
+    /// exec: the kinds of namespaces of the container that the trampoline enters, by a pidfd in one setns(2) (Linux
+    /// 5.8).
+    pub(crate) enter: i32,
     /// A new time namespace, with these lines for timens_offsets.
     pub(crate) time: Option<Vec<String>>,
     /// The runtime makes itself undumpable first, so that the process is from its first moment: in a user namespace
@@ -507,7 +510,7 @@ pub(crate) struct Birth {
 impl Birth {
     /// A process in between has to stand in namespaces that the runtime must not enter.
     pub(crate) fn trampoline(&self) -> bool {
-        !self.joins.is_empty() || self.time.is_some()
+        !self.joins.is_empty() || self.time.is_some() || self.enter != 0
     }
 }
 
