@@ -11,6 +11,7 @@
 pub(crate) mod cpuset;
 pub(crate) mod device_list;
 pub(crate) mod directory;
+pub(crate) mod entrance;
 pub(crate) mod filter;
 pub(crate) mod freezer;
 mod hint;

@@ -3,14 +3,15 @@
 //! Whatever fails undoes what was done before it: each act of the runtime before `created` is held by a value that
 //! takes it back when dropped. Whatever is killed leaves a state that names what exists, for `delete --force`.
 
+use super::child::{self, Child};
 use super::id::ContainerId;
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe};
 use super::{attend, delete};
-use crate::cgroup::Survey;
 use crate::cgroup::resctrl::Resctrl;
 use crate::cgroup::systemd::Systemd;
+use crate::cgroup::{Cgroup, Survey};
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
@@ -54,6 +55,17 @@ pub(crate) fn mark_inherited() -> Result<u32> {
     Ok((3..).take_while(|&fd| process::is_open(fd)).count() as u32)
 }
 
+/// The caller can hand over only what it has left open.
+pub(super) fn check_preserved(settings: &Settings, count: u32) -> Result<()> {
+    match count > settings.inherited {
+        true => {
+            let reason = format!("descriptor {} is not open", 3 + settings.inherited);
+            Err(Error::new(reason).at("--preserve-fds"))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Everything that is decided before anything is done.
 pub(super) struct Creation {
     id: ContainerId,
@@ -78,7 +90,7 @@ pub(super) struct Created {
 impl Created {
     /// Takes it all back: it was created, but cannot go on.
     pub(super) fn undo(self, settings: &Settings, options: &CreateOptions) -> Result<()> {
-        end(&self.newborn.pidfd);
+        child::end(&self.newborn.pidfd);
         if let Some(path) = &options.pid_file {
             // It was ours; if it cannot be removed, the error that brought us here is the one to report.
             let _ = std::fs::remove_file(path);
@@ -96,11 +108,7 @@ impl Creation {
         gate: bool,
     ) -> Result<Self> {
         let id = ContainerId::new(id)?;
-        if options.preserve_fds > settings.inherited {
-            return Err(
-                Error::new(format!("descriptor {} is not open", 3 + settings.inherited)).at("--preserve-fds")
-            );
-        }
+        check_preserved(settings, options.preserve_fds)?;
         let absolute = |path: &Path, field: &str| {
             path.canonicalize().map_err(|e| {
                 Error::call(format!("realpath({path:?})"), e.raw_os_error().unwrap_or(0)).at(field.to_owned())
@@ -176,15 +184,11 @@ impl Creation {
             preserved,
             beside: None,
         };
-        let mut born = birth::be_born(&plan.birth, &inheritance, cgroup.birth_fd(), &shared);
-        if born.as_ref().is_err_and(|error| cgroup.forgo_birth(error)) {
-            born = birth::be_born(&plan.birth, &inheritance, None, &shared);
-        }
-        let Some(newborn) = born.map_err(|error| cgroup.explain_birth(error))? else {
+        let Some(newborn) = give_birth(&plan, &inheritance, &mut cgroup, &shared)? else {
             init::run(inheritance)
         };
         drop(inheritance);
-        let child = Unkept(Some(newborn));
+        let child = Child::of(newborn);
         let newborn = child.get();
         let start_time = pidfd::start_time(newborn.pid)?;
         claim.update(|saved| {
@@ -235,6 +239,20 @@ impl Creation {
     }
 }
 
+/// None: in the newborn.
+fn give_birth(
+    plan: &Plan,
+    inheritance: &Inheritance<'_>,
+    cgroup: &mut Cgroup<'_>,
+    shared: &Shared,
+) -> Result<Option<Newborn>> {
+    let mut born = birth::be_born(&plan.birth, inheritance, cgroup.birth_fd(), shared);
+    if born.as_ref().is_err_and(|error| cgroup.forgo_birth(error)) {
+        born = birth::be_born(&plan.birth, inheritance, None, shared);
+    }
+    born.map_err(|error| cgroup.explain_birth(error))
+}
+
 /// runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.
 fn run_poststop(settings: &Settings, saved: &Saved) -> Result<()> {
     run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
@@ -253,6 +271,7 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
         resources: spec.linux().as_ref().and_then(|linux| linux.resources().clone()),
         own_pids: plan.birth.flags & Namespace::Pid.flag() != 0,
+        joining: plan.joining.clone(),
         poststart: plan.poststart.clone(),
         poststop: plan.poststop.clone(),
         ..Saved::new(id)
@@ -266,31 +285,4 @@ pub(super) fn run_tolerantly(settings: &Settings, hooks: &[Hook], state: &str) {
             (settings.warn)(&error.to_string());
         }
     }
-}
-
-/// A newborn that is killed and reaped unless it is kept.
-struct Unkept(Option<Newborn>);
-
-impl Unkept {
-    fn get(&self) -> &Newborn {
-        self.0.as_ref().expect("taken only by keep and drop")
-    }
-
-    fn keep(mut self) -> Newborn {
-        self.0.take().expect("taken only by keep and drop")
-    }
-}
-
-impl Drop for Unkept {
-    fn drop(&mut self) {
-        if let Some(Newborn { pidfd, .. }) = self.0.take() {
-            end(&pidfd);
-        }
-    }
-}
-
-/// Kills and reaps; it may be dead and reaped already.
-fn end(process: &OwnedFd) {
-    let _ = pidfd::pidfd_send_signal(process.as_fd(), nix::libc::SIGKILL);
-    let _ = pidfd::reap(process.as_fd());
 }

@@ -1,9 +1,11 @@
 //! The operations of the runtime-spec (runtime.md, Operations), one file each. They never print and never parse flags.
 
 mod attend;
+mod child;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod features;
 mod foreground;
 pub(crate) mod gate;
@@ -70,6 +72,47 @@ pub(crate) struct CreateOptions {
     /// Keep the session keyring.
     pub(crate) no_new_keyring: bool,
     /// Descriptors 3 to 3+N-1 reach the container.
+    pub(crate) preserve_fds: u32,
+}
+
+/// What `exec` is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ExecOptions {
+    /// A file with the whole process as JSON; the options that describe a process then say nothing.
+    pub(crate) process: Option<PathBuf>,
+    /// Its arguments.
+    pub(crate) args: Vec<String>,
+    /// Working directory inside.
+    pub(crate) cwd: Option<String>,
+    /// NAME=value, added to the container's environment.
+    pub(crate) env: Vec<String>,
+    /// It gets a terminal.
+    pub(crate) terminal: bool,
+    /// UID[:GID]
+    pub(crate) user: Option<String>,
+    /// Supplementary groups, added to the container's.
+    pub(crate) additional_gids: Vec<u32>,
+    /// SELinux label.
+    pub(crate) process_label: Option<String>,
+    /// AppArmor profile.
+    pub(crate) apparmor: Option<String>,
+    /// PR_SET_NO_NEW_PRIVS; none: as the container.
+    pub(crate) no_new_privileges: Option<bool>,
+    /// Capabilities, added to the container's.
+    pub(crate) capabilities: Vec<String>,
+    /// Return once the process runs.
+    pub(crate) detach: bool,
+    /// Also in a paused container: the process begins when it is resumed.
+    pub(crate) ignore_paused: bool,
+    /// `[CONTROLLER:]PATH` below the container's cgroups.
+    pub(crate) cgroups: Vec<String>,
+    /// Where its pid is written.
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Where the terminal's master is sent.
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Where its pidfd is sent.
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    /// Descriptors 3 to 3+N-1 reach it.
     pub(crate) preserve_fds: u32,
 }
 

@@ -16,25 +16,32 @@ const STANDARD: &CStr = c"/sys/fs/cgroup";
 
 /// Looks at the machine: a handful of system calls.
 pub(crate) fn host() -> Result<Host> {
+    let host = rights()?;
+    let helper = |name: &str| {
+        let folders = std::env::var_os("PATH").filter(|_| !host.privileged)?;
+        std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
+    };
+    let (newuidmap, newgidmap) = (helper("newuidmap"), helper("newgidmap"));
+    Ok(Host { newuidmap, newgidmap, mount_setattr: mount::has_mount_setattr(), cgroups: cgroups()?, ..host })
+}
+
+/// Looks only at what the runtime may do: enough for a process in a container that is there.
+pub(crate) fn rights() -> Result<Host> {
     let permitted = process::capget()?.permitted;
     let nested = nested();
     // In a user namespace of its own the runtime may still stand in a mount namespace that belongs to another.
     let may_mount = || !nested || mount::clone_tree(c"/", false, true).is_ok();
     let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1 && may_mount();
-    let helper = |name: &str| {
-        let folders = std::env::var_os("PATH").filter(|_| !privileged)?;
-        std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file())
-    };
     Ok(Host {
         ids: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
         privileged,
         nested,
-        mount_setattr: mount::has_mount_setattr(),
+        mount_setattr: true,
         capabilities: known_capabilities(),
         permitted,
-        newuidmap: helper("newuidmap"),
-        newgidmap: helper("newgidmap"),
-        cgroups: cgroups()?,
+        newuidmap: None,
+        newgidmap: None,
+        cgroups: CgroupLayout::default(),
         resctrl: None,
         systemd: None,
     })

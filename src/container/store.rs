@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{ContainerId, DEEPEST};
 use crate::cgroup::{Record, resctrl};
 use crate::error::{Error, Result};
+use crate::plan::exec::Joining;
 use crate::plan::step::Hook;
 use crate::sys::dir::{self, EEXIST, ENOENT};
 
@@ -86,6 +87,9 @@ pub(crate) struct Saved {
     /// `linux.resources`: of config.json, with every `update` since put over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<LinuxResources>,
+    /// What processes of `exec` must know.
+    #[serde(default)]
+    pub(crate) joining: Joining,
     /// `hooks.poststart` of config.json.
     #[serde(default)]
     pub(crate) poststart: Vec<Hook>,
@@ -115,6 +119,7 @@ impl Saved {
             cgroup: None,
             resctrl: None,
             resources: None,
+            joining: Joining::default(),
             poststart: Vec::new(),
             poststop: Vec::new(),
         }

@@ -102,6 +102,7 @@ impl Init<'_> {
             Step::Meet(point) => self.meet(*point),
             Step::BecomeRoot { setgroups } => self.become_root(*setgroups),
             Step::Guard => self.guard(),
+            Step::Unguard => process::die_with_parent(false),
             Step::Unshare(flags) => namespace::unshare(*flags),
             Step::Setns(handle, kind) => namespace::setns(self.take(*handle), kind.flag()),
             Step::Setsid => process::setsid(),

@@ -5,6 +5,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 pub(crate) mod devices;
+pub(crate) mod exec;
 #[cfg(test)]
 mod golden;
 pub(crate) mod hooks;
@@ -23,6 +24,7 @@ mod text;
 
 use crate::error::Result;
 use cgroup::CgroupPlan;
+use exec::Joining;
 use host::Host;
 use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
@@ -52,7 +54,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// Everything that will happen, decided before anything has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
     /// What is odd but allowed.
     pub(crate) warnings: Vec<String>,
@@ -79,6 +81,8 @@ pub(crate) struct Plan {
     pub(crate) poststart: Vec<Hook>,
     /// poststop hooks, run by `delete`.
     pub(crate) poststop: Vec<Hook>,
+    /// What of the container decides about processes that join it later.
+    pub(crate) joining: Joining,
     /// The container's state as its own hooks read it.
     pub(crate) state: StateText,
     /// What init does.
@@ -166,6 +170,13 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
         poststart: hooks.poststart,
         poststop: hooks.poststop,
+        joining: Joining {
+            namespaces: namespaces.flags(),
+            keyring: !request.no_new_keyring,
+            setgroups: becoming.setgroups,
+            personality: becoming.personality.cloned(),
+            process: spec.process().clone(),
+        },
         state: state_text(spec, request),
         init: Steps::default(),
     };

@@ -57,6 +57,11 @@ impl Namespaces {
         }
     }
 
+    /// The `CLONE_NEW…` flags of all that are new or joined.
+    pub(crate) fn flags(&self) -> i32 {
+        self.0.keys().fold(0, |flags, kind| flags | kind.flag())
+    }
+
     /// New or joined: not the runtime's own (as far as the config says).
     pub(crate) fn own(&self, kind: Namespace) -> bool {
         self.0.contains_key(&kind)
@@ -190,8 +195,7 @@ pub(crate) fn enter(
 ) -> Result<()> {
     plan.push("process", Step::Setsid);
     if !request.no_new_keyring {
-        let name = CString::new(format!("_ses.{}", request.id)).expect("an id has no NUL");
-        plan.push("process", Step::SessionKeyring(name));
+        plan.push("process", Step::SessionKeyring(super::exec::keyring(request.id)));
     }
     let late = [Namespace::Network, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup, Namespace::Mount];
     for kind in late {

@@ -302,6 +302,8 @@ pub(crate) enum Step {
     },
     /// SIGKILL when the runtime dies before `created`; not dumpable until execve.
     Guard,
+    /// What `Guard` arranged for the runtime's death is taken back: execve comes next.
+    Unguard,
     /// New namespaces, one unshare(2).
     Unshare(i32),
     /// Join a namespace that only init may stand in.

@@ -179,6 +179,7 @@ impl fmt::Display for Step {
             Step::Meet(point) => write!(f, "meet the runtime: {point:?}"),
             Step::BecomeRoot { setgroups } => write!(f, "become 0:0 (setgroups {setgroups})"),
             Step::Guard => f.write_str("guard: die with the runtime, undumpable"),
+            Step::Unguard => f.write_str("guard no more: outlive the runtime"),
             Step::Unshare(bits) => write!(f, "unshare {}", flags(*bits)),
             Step::Setns(id, kind) => write!(f, "setns {} {id}", kind.name()),
             Step::Setsid => f.write_str("setsid"),

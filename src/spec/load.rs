@@ -3,7 +3,7 @@
 
 use super::version;
 use crate::error::{Error, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use std::fs::File;
@@ -21,6 +21,29 @@ pub(crate) const LIMIT: u64 = 8 << 20;
 pub(crate) fn load(path: &Path) -> Result<Spec> {
     let text = read(path)?;
     parse(&text, path)
+}
+
+/// Reads a process from this file: what stands under `process` in a config.
+///
+/// # Errors
+/// As [`load`]; fields are named as in a config.
+pub(crate) fn load_process(path: &Path) -> Result<Process> {
+    let text = read(path)?;
+    let named = |fault: Fault| match fault.field.as_str() {
+        "." => Fault { field: "process".to_owned(), ..fault },
+        field => Fault { field: format!("process.{field}"), ..fault },
+    };
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::new("a process is an object, this is an array").at(format_args!("{path:?}")));
+    }
+    decode(&text).map_err(named).or_else(|fault| {
+        let with_user = || {
+            let mut value: serde_json::Value = serde_json::from_slice(&text).ok()?;
+            lacks_user(&fault).then(|| give_user(&mut value))?;
+            serde_json::from_value(value).ok()
+        };
+        with_user().ok_or_else(|| explain(&fault, path))
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -122,12 +145,22 @@ fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
 
 /// `process.user` may be absent: uid and gid are then 0, as in the spec's own bindings; oci-spec insists on it.
 fn read_without_user(text: &[u8], fault: &Fault) -> Option<Spec> {
-    if fault.field != "process" || !fault.error.to_string().starts_with("missing field `user`") {
+    if !lacks_user(fault) {
         return None;
     }
     let mut value: serde_json::Value = serde_json::from_slice(text).ok()?;
-    value.get_mut("process")?.as_object_mut()?.insert("user".to_owned(), serde_json::json!({}));
+    give_user(value.get_mut("process")?);
     serde_json::from_value(value).ok()
+}
+
+fn lacks_user(fault: &Fault) -> bool {
+    fault.field == "process" && fault.error.to_string().starts_with("missing field `user`")
+}
+
+fn give_user(process: &mut serde_json::Value) {
+    if let Some(process) = process.as_object_mut() {
+        process.insert("user".to_owned(), serde_json::json!({}));
+    }
 }
 
 fn other_version(text: &[u8]) -> Option<Error> {

@@ -17,11 +17,11 @@ mod text;
 mod version;
 
 pub(crate) use files::check_files;
-pub(crate) use load::load;
+pub(crate) use load::{load, load_process};
 pub(crate) use resources::Part;
 
 use crate::error::{Error, Result};
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use std::fmt;
 
 /// One demand of the runtime-spec, or of the kernel below it.
@@ -67,6 +67,20 @@ pub(crate) fn check(spec: &Spec) -> Result<Vec<String>> {
         .flatten()
         .for_each(|advice| advice(spec, &mut warnings));
     Ok(warnings)
+}
+
+/// Holds a process that joins a container against the rules for processes.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_process(process: &Process) -> Result<()> {
+    let mut spec: Spec = serde_json::from_str(r#"{"ociVersion":"1.0.0"}"#)
+        .map_err(|error| Error::new(format!("an empty config: {error}")))?;
+    spec.set_process(Some(process.clone()));
+    for rule in text::RULES.iter().chain(process::RULES) {
+        (rule.check)(&spec).map_err(|error| error.at(rule.field).hint(format!("see {}", rule.section)))?;
+    }
+    later::check(&spec)
 }
 
 /// The entries of a list that may be absent.

@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod owner;
 pub(crate) mod path;
 pub(crate) mod program;
+pub(crate) mod sub;
 pub(crate) mod systemd;
 pub(crate) mod update;
 

@@ -1,0 +1,239 @@
+//! exec: a further process in a container that is there already (no operation of the runtime-spec; as runc has it).
+//!
+//! Nothing of the container is changed, so that no lock is taken, and any number may come at once. What fails leaves
+//! nothing: the process is known to nobody until its program runs.
+
+use super::child::Child;
+use super::id::ContainerId;
+use super::process::Process as Alive;
+use super::state::{Facts, Status};
+use super::store::Seen;
+use super::{ExecOptions, Settings, attend, create, foreground, maps, pid_file, probe};
+use crate::cgroup::entrance::Entrance;
+use crate::error::{Error, Result};
+use crate::init::birth::{self, Newborn};
+use crate::init::link::{Heard, Link};
+use crate::init::{self, Inheritance};
+use crate::plan::cgroup::sub::SubCgroups;
+use crate::plan::exec::{self as planning, ExecPlan, Joining, Request};
+use crate::plan::step::{MountCall, Point, StateText};
+use crate::spec;
+use crate::sys::namespace::Shared;
+use crate::sys::{process, socket};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
+use std::os::fd::AsFd;
+
+/// Runs a process in a container.
+///
+/// # Returns
+/// In the foreground its exit status, 128+n if signal n killed it; detached, 0 once its program runs.
+pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Result<u8> {
+    let act = || {
+        let id = ContainerId::new(id)?;
+        create::check_preserved(settings, options.preserve_fds)?;
+        let mut seen = Seen::open(&settings.root, &id)?;
+        let container = enterable(&mut seen, options.ignore_paused)?;
+        let joining = &seen.saved().joining;
+        let process = complete(options, joining)?;
+        spec::check_process(&process)?;
+        if options.console_socket.is_some() {
+            return Err(
+                Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
+            );
+        }
+        let chosen = SubCgroups::parse(&options.cgroups)?;
+        let entrance = seen.saved().cgroup.as_ref().map(|record| record.entrance(&chosen)).transpose()?;
+        let attach = entrance.as_ref().is_some_and(Entrance::attaches_after_birth);
+        let request = Request { id: id.as_str(), preserve_fds: options.preserve_fds, attach };
+        let plan = planning::plan(&process, joining, &probe::rights()?, &request)?;
+        plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
+        let newborn = give_birth(&plan, options, &container, entrance)?;
+        if options.detach { Ok(0) } else { foreground::attend(&newborn) }
+    };
+    act().map_err(|error: Error| error.during(format!("exec {id}")))
+}
+
+/// The container's process, if the container is in a state to enter; in runc's words.
+fn enterable(seen: &mut Seen, ignore_paused: bool) -> Result<Alive> {
+    let Facts { status, process } = Facts::of(seen)?;
+    match (status, process) {
+        (Status::Created | Status::Running, Some(process)) => Ok(process),
+        (Status::Paused, Some(process)) if ignore_paused => Ok(process),
+        (Status::Paused, _) => {
+            Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"))
+        }
+        (Status::Creating, _) => Err(Error::new("cannot exec in a container that is being created")),
+        _ => Err(Error::new("cannot exec in a stopped container")),
+    }
+}
+
+/// The process that is asked for.
+fn complete(options: &ExecOptions, joining: &Joining) -> Result<Process> {
+    let mut process = match &options.process {
+        Some(path) => spec::load_process(path)?,
+        None => described(options, joining)?,
+    };
+    joining.complete(&mut process);
+    Ok(process)
+}
+
+/// The container's own process, changed by options.
+fn described(options: &ExecOptions, joining: &Joining) -> Result<Process> {
+    let mut process = joining.process.clone().unwrap_or_default();
+    process.set_args(Some(options.args.clone()));
+    process.set_terminal(Some(options.terminal));
+    if let Some(cwd) = &options.cwd {
+        process.set_cwd(cwd.into());
+    }
+    if !options.env.is_empty() {
+        process.set_env(Some([process.env().clone().unwrap_or_default(), options.env.clone()].concat()));
+    }
+    let mut user = process.user().clone();
+    if let Some(words) = &options.user {
+        let (uid, gid) = ids(words).map_err(|error| error.at(format_args!("--user {words:?}")))?;
+        user.set_uid(uid);
+        gid.map(|gid| user.set_gid(gid));
+    }
+    if !options.additional_gids.is_empty() {
+        let groups = user.additional_gids().clone().unwrap_or_default();
+        user.set_additional_gids(Some([groups, options.additional_gids.clone()].concat()));
+    }
+    process.set_user(user);
+    if let Some(on) = options.no_new_privileges {
+        process.set_no_new_privileges(Some(on));
+    }
+    if let Some(label) = &options.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if let Some(profile) = &options.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if !options.capabilities.is_empty() {
+        process.set_capabilities(Some(with_capabilities(process.capabilities(), &options.capabilities)?));
+    }
+    Ok(process)
+}
+
+/// UID[:GID] in decimal digits; a name never becomes a number, nor a number a name.
+fn ids(words: &str) -> Result<(u32, Option<u32>)> {
+    let id = |word: &str| {
+        let digits = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| word.parse().ok()).flatten().ok_or_else(|| {
+            Error::new("not UID[:GID], each a number below 4294967295")
+                .hint("names are in the container's /etc/passwd, which no runtime should trust")
+        })
+    };
+    match words.split_once(':') {
+        None => Ok((id(words)?, None)),
+        Some((uid, gid)) => Ok((id(uid)?, Some(id(gid)?))),
+    }
+}
+
+/// Added to the bounding, effective and permitted sets; never to the inheritable one (CVE-2022-29162), and so to the
+/// ambient one only what is inheritable already.
+fn with_capabilities(held: &Option<LinuxCapabilities>, names: &[String]) -> Result<LinuxCapabilities> {
+    let mut sets = held.clone().unwrap_or_default();
+    if held.is_none() {
+        let none = || Some(Default::default());
+        sets.set_bounding(none()).set_effective(none()).set_permitted(none());
+        sets.set_inheritable(none()).set_ambient(none());
+    }
+    for name in names {
+        let unknown = || Error::new("unknown capability").at(format_args!("--cap {name:?}"));
+        let value = serde_json::Value::from(name.as_str());
+        let capability: Capability = serde_json::from_value(value).map_err(|_| unknown())?;
+        let with = |set: &Option<oci_spec::runtime::Capabilities>| {
+            let mut set = set.clone().unwrap_or_default();
+            set.insert(capability);
+            Some(set)
+        };
+        let (bounding, effective) = (with(sets.bounding()), with(sets.effective()));
+        let permitted = with(sets.permitted());
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        if sets.inheritable().as_ref().is_some_and(|set| set.contains(&capability)) {
+            let ambient = with(sets.ambient());
+            sets.set_ambient(ambient);
+        }
+    }
+    Ok(sets)
+}
+
+/// Up to the moment when the process's program runs and the caller knows its pid.
+fn give_birth(
+    plan: &ExecPlan,
+    options: &ExecOptions,
+    container: &Alive,
+    mut entrance: Option<Entrance<'_>>,
+) -> Result<Newborn> {
+    let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
+    let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
+    let beside = container.fd().try_clone_to_owned();
+    let beside = beside.map_err(|e| Error::call("dup(pidfd)", e.raw_os_error().unwrap_or(0)))?;
+    let shared = Shared::new()?;
+    let (link, far) = Link::pair()?;
+    if !options.detach {
+        foreground::hold_signals()?;
+    }
+    let inheritance = Inheritance {
+        steps: &plan.init,
+        handles: &[],
+        opened: Vec::new(),
+        mounts: MountCall::default(),
+        state: &StateText::default(),
+        link: far,
+        gate: None,
+        progress: &shared.cells()[0],
+        preserved: (3..3 + options.preserve_fds as i32).collect(),
+        beside: Some(beside),
+    };
+    let newborn = loop {
+        let cgroup = entrance.as_ref().and_then(Entrance::birth_fd);
+        match birth::be_born(&plan.birth, &inheritance, cgroup, &shared) {
+            Ok(None) => init::run(inheritance),
+            Ok(Some(newborn)) => break newborn,
+            Err(error) => {
+                let detour = |entrance: &mut Entrance<'_>| entrance.detour(&error, container.pid());
+                if !entrance.as_mut().map_or(Ok(false), detour)? {
+                    return Err(error);
+                }
+            }
+        }
+    };
+    drop(inheritance);
+    let child = Child::of(newborn);
+    let newborn = child.get();
+    if plan.init.first().is_some_and(|first| first.step == crate::plan::step::Step::Meet(Point::Born)) {
+        settle(plan, newborn, &link, entrance.as_ref(), container.pid())?;
+    }
+    attend::until_gone(&link)?;
+    if let Some(socket) = pidfd_socket {
+        let pidfd = newborn.pidfd.as_fd();
+        socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
+    }
+    options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, newborn.pid))?;
+    Ok(child.keep())
+}
+
+/// At `Born`: what only the runtime can do for the process.
+fn settle(
+    plan: &ExecPlan,
+    newborn: &Newborn,
+    link: &Link,
+    entrance: Option<&Entrance<'_>>,
+    init: i32,
+) -> Result<()> {
+    match link.hear()? {
+        Heard::At(Point::Born) => {}
+        Heard::Failed(error) => return Err(error),
+        Heard::At(_) | Heard::End => return Err(Error::new("the process was killed as it was born")),
+    }
+    entrance.map_or(Ok(()), |entrance| entrance.attach(newborn.pid, init))?;
+    for &(resource, hard) in &plan.hard_limits {
+        process::raise_hard_limit(newborn.pid, resource, hard)?;
+    }
+    if let Some(adjustment) = plan.oom_score_adj {
+        let put = maps::put(newborn.pid, "oom_score_adj", &adjustment.to_string());
+        put.map_err(|error| error.at("process.oomScoreAdj"))?;
+    }
+    link.go()
+}

@@ -1,0 +1,121 @@
+//! exec: a further process in a container that is there already. It is planned from the process alone, and from what
+//! the container's state says of [`Joining`] it; config.json is not read again. Pure.
+
+use super::host::Host;
+use super::process::Becoming;
+use super::step::{Birth, Namespace, Point, Step, Steps};
+use crate::error::{Error, Result};
+use oci_spec::runtime::{LinuxPersonality, Process};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+
+/// What of a container decides about processes that join it later.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Joining {
+    /// `CLONE_NEW…` flags of the namespaces in linux.namespaces, new or joined.
+    pub(crate) namespaces: i32,
+    /// It has a session keyring of its own.
+    pub(crate) keyring: bool,
+    /// setgroups(2) is allowed in it.
+    pub(crate) setgroups: bool,
+    /// `linux.personality`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) personality: Option<LinuxPersonality>,
+    /// `process`: what a further process has where it says nothing of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<Process>,
+}
+
+impl Joining {
+    fn own(&self, kind: Namespace) -> bool {
+        self.namespaces & kind.flag() != 0
+    }
+
+    /// Gives a process what it does not say of itself, as runc does.
+    pub(crate) fn complete(&self, process: &mut Process) {
+        let Some(container) = &self.process else { return };
+        if process.no_new_privileges().is_none() {
+            process.set_no_new_privileges(container.no_new_privileges());
+        }
+        if process.capabilities().is_none() {
+            process.set_capabilities(container.capabilities().clone());
+        }
+        if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+            process.set_rlimits(container.rlimits().clone());
+        }
+        if process.oom_score_adj().is_none() {
+            process.set_oom_score_adj(container.oom_score_adj());
+        }
+    }
+}
+
+/// What the caller asks for besides the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// The container's id.
+    pub(crate) id: &'a str,
+    /// This many descriptors from 3 on reach the process.
+    pub(crate) preserve_fds: u32,
+    /// Some control groups take the process only once it is born.
+    pub(crate) attach: bool,
+}
+
+/// Everything that will happen, decided before anything has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExecPlan {
+    /// What is odd but allowed.
+    pub(crate) warnings: Vec<String>,
+    /// How the process is born.
+    pub(crate) birth: Birth,
+    /// process.oomScoreAdj, written by the runtime.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// As in a plan of a container: what only the runtime may raise.
+    pub(crate) hard_limits: Vec<(u32, u64)>,
+    /// What the process does.
+    pub(crate) init: Steps,
+}
+
+/// Decides everything.
+///
+/// # Errors
+/// A field of the process that cannot be had in this container.
+pub(crate) fn plan(
+    process: &Process,
+    container: &Joining,
+    host: &Host,
+    request: &Request<'_>,
+) -> Result<ExecPlan> {
+    if !container.own(Namespace::Mount) {
+        return Err(Error::new("the container has no mount namespace to enter").at("linux.namespaces"));
+    }
+    let becoming = Becoming {
+        process,
+        personality: container.personality.as_ref(),
+        user_namespace: container.own(Namespace::User),
+        setgroups: container.setgroups,
+    };
+    let undumpable = host.privileged && !host.nested;
+    let birth = Birth { enter: container.namespaces, undumpable, ..Birth::default() };
+    let (oom_score_adj, hard_limits) = (process.oom_score_adj(), becoming.hard_limits());
+    let mut init = Steps::default();
+    if request.attach || oom_score_adj.is_some() || !hard_limits.is_empty() {
+        init.push("process", Step::Meet(Point::Born));
+    }
+    if container.own(Namespace::User) {
+        init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
+    }
+    init.push("process", Step::Guard);
+    init.push("process", Step::Setsid);
+    if container.keyring {
+        init.push("process", Step::SessionKeyring(keyring(request.id)));
+    }
+    let warnings = becoming.become_it(&mut init, host)?;
+    init.push("process", Step::Unguard);
+    becoming.go(&mut init, request.preserve_fds)?;
+    Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, init })
+}
+
+/// The name of a container's session keyring.
+pub(crate) fn keyring(id: &str) -> CString {
+    CString::new(format!("_ses.{id}")).expect("an id has no NUL")
+}
