@@ -171,7 +171,7 @@ impl Creation {
         let (link, far) = Link::pair()?;
         let preserved = (3..3 + options.preserve_fds as i32).collect();
         let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
-        let (mounts, progress) = (plan.mount_call, &shared.cells()[0]);
+        let (mounts, [progress, born, ..]) = (plan.mount_call, shared.cells());
         let inheritance = Inheritance {
             steps,
             handles,
@@ -181,6 +181,7 @@ impl Creation {
             link: far,
             gate,
             progress,
+            born,
             preserved,
             beside: None,
         };

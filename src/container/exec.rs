@@ -16,12 +16,14 @@ use crate::init::link::{Heard, Link};
 use crate::init::{self, Inheritance};
 use crate::plan::cgroup::sub::SubCgroups;
 use crate::plan::exec::{self as planning, ExecPlan, Joining, Request};
-use crate::plan::step::{MountCall, Point, StateText};
+use crate::plan::step::{MountCall, Point, StateText, Step};
 use crate::spec;
 use crate::sys::namespace::Shared;
-use crate::sys::{process, socket};
+use crate::sys::{pidfd, process, socket};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Runs a process in a container.
 ///
@@ -170,6 +172,7 @@ fn give_birth(
     let beside = container.fd().try_clone_to_owned();
     let beside = beside.map_err(|e| Error::call("dup(pidfd)", e.raw_os_error().unwrap_or(0)))?;
     let shared = Shared::new()?;
+    let [progress, born, ..] = shared.cells();
     let (link, far) = Link::pair()?;
     if !options.detach {
         foreground::hold_signals()?;
@@ -182,15 +185,16 @@ fn give_birth(
         state: &StateText::default(),
         link: far,
         gate: None,
-        progress: &shared.cells()[0],
+        progress,
+        born,
         preserved: (3..3 + options.preserve_fds as i32).collect(),
         beside: Some(beside),
     };
-    let newborn = loop {
+    let first = loop {
         let cgroup = entrance.as_ref().and_then(Entrance::birth_fd);
         match birth::be_born(&plan.birth, &inheritance, cgroup, &shared) {
             Ok(None) => init::run(inheritance),
-            Ok(Some(newborn)) => break newborn,
+            Ok(Some(first)) => break Child::of(first),
             Err(error) => {
                 let detour = |entrance: &mut Entrance<'_>| entrance.detour(&error, container.pid());
                 if !entrance.as_mut().map_or(Ok(false), detour)? {
@@ -200,12 +204,17 @@ fn give_birth(
         }
     };
     drop(inheritance);
-    let child = Child::of(newborn);
+    let settled = match plan.init.first().map(|first| &first.step) {
+        Some(Step::Meet(Point::Born)) => settle(plan, first.get(), &link, entrance.as_ref(), container.pid()),
+        _ => Ok(()),
+    };
+    let gone = settled.and_then(|()| attend::until_gone(&link));
+    // Its work is done, or in vain.
+    drop(first);
+    let child = newborn(born)?;
+    gone?;
+    let child = child.ok_or_else(|| Error::new("nothing was born"))?;
     let newborn = child.get();
-    if plan.init.first().is_some_and(|first| first.step == crate::plan::step::Step::Meet(Point::Born)) {
-        settle(plan, newborn, &link, entrance.as_ref(), container.pid())?;
-    }
-    attend::until_gone(&link)?;
     if let Some(socket) = pidfd_socket {
         let pidfd = newborn.pidfd.as_fd();
         socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
@@ -214,7 +223,13 @@ fn give_birth(
     Ok(child.keep())
 }
 
-/// At `Born`: what only the runtime can do for the process.
+/// Whom the first process has given birth to; our child, so that the pid is its own until we reap it.
+fn newborn(born: &AtomicU32) -> Result<Option<Child>> {
+    let pid = born.load(Relaxed) as i32;
+    Ok(pidfd::pidfd_open(pid)?.map(|pidfd| Child::of(Newborn { pid, pidfd })))
+}
+
+/// At `Born`: what only the runtime can do for the process, whose child has it, too.
 fn settle(
     plan: &ExecPlan,
     newborn: &Newborn,

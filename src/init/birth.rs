@@ -26,12 +26,10 @@ const PID: usize = 1;
 const ERRNO: usize = 2;
 const PLACE: usize = 3;
 
-/// Places where a trampoline can fail: the time offsets, the clone, a running container's namespaces, or a join
-/// (JOIN + its number).
+/// Places where a trampoline can fail: the time offsets, the clone, or a join (JOIN + its number).
 const OFFSETS: u32 = 1;
 const CLONE: u32 = 2;
-const ENTER: u32 = 3;
-const JOIN: u32 = 4;
+const JOIN: u32 = 3;
 
 /// Gives birth to who gets this inheritance. None: the caller is the newborn.
 pub(crate) fn be_born(
@@ -59,10 +57,10 @@ fn by_trampoline(
     shared: &Shared,
 ) -> Result<Option<Newborn>> {
     // From within a joined cgroup namespace the way into the container's cgroup may be barred (cgroup2 mounted with
-    // nsdelegate, as systemd does: ENOENT), and into a running container no descriptor of a cgroup may come along. The
-    // trampoline then is born there, and the newborn stays; else it would count in a cgroup that has room for one.
+    // nsdelegate, as systemd does: ENOENT). The trampoline then is born there, and the newborn stays; else it would
+    // count in a cgroup that has room for one.
     let joins_cgroup = birth.joins.iter().any(|(_, _, kind)| *kind == Namespace::Cgroup);
-    let (first, second) = if joins_cgroup || birth.enter != 0 { (cgroup, None) } else { (None, cgroup) };
+    let (first, second) = if joins_cgroup { (cgroup, None) } else { (None, cgroup) };
     let (trampoline, pidfd) =
         match namespace::clone3(&Clone { flags: 0, cgroup: first, exit_signal: libc::SIGCHLD })? {
             Side::Child => match jump(birth, inheritance, second, shared) {
@@ -89,8 +87,6 @@ fn by_trampoline(
     let errno = cell(ERRNO) as i32;
     Err(match cell(PLACE) {
         OFFSETS => Error::call("write(\"/proc/self/timens_offsets\")", errno).at("linux.timeOffsets"),
-        ENTER => Error::call(format!("setns(the container's process, {:#x})", birth.enter), errno)
-            .hint("exec needs the privileges that the container was created with"),
         place if place >= JOIN => {
             let (field, _, kind) = &birth.joins[(place - JOIN) as usize];
             Error::call(format!("setns({})", kind.name()), errno).at(field)
@@ -115,9 +111,6 @@ fn jump(
     for (i, (_, handle, kind)) in birth.joins.iter().enumerate() {
         let fd = inheritance.opened[handle.0].as_ref().expect("namespaces are opened before birth");
         namespace::setns(fd, kind.flag()).map_err(|e| (JOIN + i as u32, e))?;
-    }
-    if let Some(process) = &inheritance.beside {
-        namespace::setns(process, birth.enter).map_err(|e| (ENTER, e))?;
     }
     let flags = birth.flags | libc::CLONE_PARENT;
     match namespace::clone3(&Clone { flags, cgroup, exit_signal: 0 }).map_err(|e| (CLONE, e))? {

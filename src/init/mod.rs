@@ -12,6 +12,7 @@ mod root;
 
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
+use crate::sys::namespace::{Clone, Side};
 use crate::sys::process::CapabilitySets;
 use crate::sys::{mount, namespace, process, socket};
 use link::Link;
@@ -38,6 +39,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) link: Link,
     /// The start gate's listener.
     pub(crate) gate: Option<OwnedFd>,
+    /// Where [`Step::Fork`] leaves the pid of the newborn.
+    pub(crate) born: &'a AtomicU32,
     /// Which step is being done, for the runtime to read when init was killed.
     pub(crate) progress: &'a AtomicU32,
     /// Descriptors from 3 on that the caller handed over for the container.
@@ -79,7 +82,6 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         executable: None,
     };
     process::default_signals();
-    init.inherited.beside = None;
     init.inherited.close_others(None);
     // The process's own umask would take bits from what it makes; process.user.umask comes as a step.
     process::umask(0);
@@ -105,6 +107,8 @@ impl Init<'_> {
             Step::Unguard => process::die_with_parent(false),
             Step::Unshare(flags) => namespace::unshare(*flags),
             Step::Setns(handle, kind) => namespace::setns(self.take(*handle), kind.flag()),
+            Step::Enter(flags) => self.enter(*flags),
+            Step::Fork => self.fork(),
             Step::Setsid => process::setsid(),
             Step::SessionKeyring(name) => self.session_keyring(name),
             Step::LoopbackUp => process::loopback_up(),
@@ -132,6 +136,7 @@ impl Init<'_> {
             Step::Chroot => self.enter_root(mount::chroot_here),
             Step::RootReadonly => self.root_readonly(),
             Step::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),
+            Step::RaiseLimit(resource, hard) => process::raise_limit(*resource, *hard),
             Step::Personality(persona) => process::personality(*persona),
             Step::Umask(mask) => {
                 process::umask(*mask);
@@ -172,6 +177,27 @@ impl Init<'_> {
         let fd = self.inherited.link.fd().as_fd();
         // `Go` may be there already.
         socket::hung_up(fd).unwrap_or(true)
+    }
+
+    fn enter(&mut self, flags: i32) -> Result<()> {
+        let process = self.inherited.beside.take();
+        let process = process.ok_or_else(|| Error::new("init was born without a process to join"))?;
+        namespace::setns(process, flags)
+            .map_err(|e| e.hint("exec needs the privileges that the container was created with"))
+    }
+
+    fn fork(&mut self) -> Result<()> {
+        let clone = Clone { flags: nix::libc::CLONE_PARENT, cgroup: None, exit_signal: 0 };
+        match namespace::clone3(&clone) {
+            Ok(Side::Child) => Ok(()),
+            Ok(Side::Parent(pid, _)) => {
+                self.inherited.born.store(pid as u32, Relaxed);
+                process::exit_now(0)
+            }
+            // What fork(2) says of a pid namespace whose first process has ended.
+            Err(e) if e.errno() == nix::libc::ENOMEM => Err(e.hint("the container may just have ended")),
+            Err(e) => Err(e),
+        }
     }
 
     /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.

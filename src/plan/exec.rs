@@ -93,23 +93,30 @@ pub(crate) fn plan(
         personality: container.personality.as_ref(),
         user_namespace: container.own(Namespace::User),
         setgroups: container.setgroups,
+        forks: true,
     };
     let undumpable = host.privileged && !host.nested;
-    let birth = Birth { enter: container.namespaces, undumpable, ..Birth::default() };
+    let birth = Birth { undumpable, ..Birth::default() };
     let (oom_score_adj, hard_limits) = (process.oom_score_adj(), becoming.hard_limits());
     let mut init = Steps::default();
     if request.attach || oom_score_adj.is_some() || !hard_limits.is_empty() {
         init.push("process", Step::Meet(Point::Born));
     }
+    init.push("process", Step::Guard);
+    init.push("linux.namespaces", Step::Enter(container.namespaces));
     if container.own(Namespace::User) {
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }
-    init.push("process", Step::Guard);
-    init.push("process", Step::Setsid);
     if container.keyring {
         init.push("process", Step::SessionKeyring(keyring(request.id)));
     }
     let warnings = becoming.become_it(&mut init, host)?;
+    // Only now does a process appear among those of the container, who may be allowed to trace it: it has no more rights
+    // than they have.
+    init.push("process", Step::Fork);
+    becoming.limit(&mut init, true);
+    init.push("process", Step::Guard);
+    init.push("process", Step::Setsid);
     init.push("process", Step::Unguard);
     becoming.go(&mut init, request.preserve_fds)?;
     Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, init })

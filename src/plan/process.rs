@@ -33,6 +33,8 @@ pub(crate) struct Becoming<'a> {
     pub(crate) user_namespace: bool,
     /// setgroups(2) is allowed.
     pub(crate) setgroups: bool,
+    /// It forks once more when it has its ids: RLIMIT_NPROC is for what comes after.
+    pub(crate) forks: bool,
 }
 
 impl<'a> Becoming<'a> {
@@ -49,16 +51,14 @@ impl<'a> Becoming<'a> {
             personality: spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()),
             user_namespace: namespaces.own(Namespace::User),
             setgroups: namespaces::may_set_groups(maps, host, namespaces),
+            forks: false,
         })
     }
 
     /// Limits, identity and rights of the process; its executable is found. Gives warnings.
     pub(crate) fn become_it(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
         let process = self.process;
-        for (i, limit) in process.rlimits().iter().flatten().enumerate() {
-            let field = format!("process.rlimits[{i}] {:?}", limit.typ().to_string());
-            steps.push(field, Step::Rlimit(rlimit_number(limit.typ()), limit.soft(), limit.hard()));
-        }
+        self.limit(steps, false);
         if let Some(personality) = self.personality {
             let persona = match personality.domain() {
                 LinuxPersonalityDomain::PerLinux => PER_LINUX,
@@ -80,6 +80,20 @@ impl<'a> Becoming<'a> {
         let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
         steps.push(format!("process.args[0] {name:?}"), Step::FindExecutable { name, path });
         Ok(warnings)
+    }
+
+    /// process.rlimits; `forked`: those that had to wait for the fork.
+    pub(crate) fn limit(&self, steps: &mut Steps, forked: bool) {
+        for (i, limit) in self.process.rlimits().iter().flatten().enumerate() {
+            let number = rlimit_number(limit.typ());
+            let waits = self.forks && limit.typ() == PosixRlimitType::RlimitNproc;
+            let step = match (waits, forked) {
+                (true, false) => Step::RaiseLimit(number, limit.hard()),
+                (false, true) => continue,
+                _ => Step::Rlimit(number, limit.soft(), limit.hard()),
+            };
+            steps.push(format!("process.rlimits[{i}] {:?}", limit.typ().to_string()), step);
+        }
     }
 
     fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {

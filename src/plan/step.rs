@@ -308,6 +308,11 @@ pub(crate) enum Step {
     Unshare(i32),
     /// Join a namespace that only init may stand in.
     Setns(HandleId, Namespace),
+    /// exec: these namespaces of the container's process are entered, by its pidfd in one setns(2) (Linux 5.8).
+    Enter(i32),
+    /// exec: the process that the rest of the list is for is born, a child of the runtime, into the namespaces entered
+    /// before; the one before it ends.
+    Fork,
     /// A new session.
     Setsid,
     /// A new session keyring of this name (keyctl JOIN_SESSION_KEYRING).
@@ -430,6 +435,8 @@ pub(crate) enum Step {
     RootReadonly,
     /// setrlimit(2): resource, soft, hard.
     Rlimit(u32, u64, u64),
+    /// setrlimit(2), as high as this hard limit, or the one that is held: the step above can then come without rights.
+    RaiseLimit(u32, u64),
     /// personality(2).
     Personality(u64),
     /// umask(2).
@@ -498,9 +505,6 @@ pub(crate) struct Birth {
     pub(crate) flags: i32,
     /// Namespaces joined by a trampoline, in this order.
     pub(crate) joins: Vec<(Field, HandleId, Namespace)>,
-    /// exec: the kinds of namespaces of the container that the trampoline enters, by a pidfd in one setns(2) (Linux
-    /// 5.8).
-    pub(crate) enter: i32,
     /// A new time namespace, with these lines for timens_offsets.
     pub(crate) time: Option<Vec<String>>,
     /// The runtime makes itself undumpable first, so that the process is from its first moment: in a user namespace
@@ -512,7 +516,7 @@ pub(crate) struct Birth {
 impl Birth {
     /// A process in between has to stand in namespaces that the runtime must not enter.
     pub(crate) fn trampoline(&self) -> bool {
-        !self.joins.is_empty() || self.time.is_some() || self.enter != 0
+        !self.joins.is_empty() || self.time.is_some()
     }
 }
 

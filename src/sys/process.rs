@@ -181,6 +181,17 @@ pub(crate) fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<()>
     }
 }
 
+/// Raises both limits of this process to this hard limit or to the one it has, whatever is more; to what it has if more
+/// is not permitted.
+pub(crate) fn raise_limit(resource: u32, hard: u64) -> Result<()> {
+    let failed = |errno: Errno| Error::call(format!("prlimit({hard})"), errno as i32);
+    let (_, now) = prlimit(0, resource, None).map_err(failed)?;
+    match prlimit(0, resource, Some((hard.max(now), hard.max(now)))) {
+        Err(Errno::EPERM) => prlimit(0, resource, Some((now, now))).map(drop).map_err(failed),
+        raised => raised.map(drop).map_err(failed),
+    }
+}
+
 /// personality(2).
 pub(crate) fn personality(persona: u64) -> Result<()> {
     // SAFETY: takes a number.
