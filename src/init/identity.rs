@@ -2,7 +2,7 @@
 
 use super::Init;
 use crate::error::{Error, Result};
-use crate::plan::step::show;
+use crate::plan::step::{Become, show};
 use crate::sys::fs;
 use crate::sys::process::{self, CapabilitySets};
 use nix::libc;
@@ -14,6 +14,33 @@ use std::os::fd::{AsFd, BorrowedFd};
 const LONGEST_PASSWD: usize = 1 << 20;
 
 impl Init<'_> {
+    /// One act on the way to being the container's process. All arms on one screen.
+    pub(super) fn become_it(&mut self, act: &Become) -> Result<()> {
+        match act {
+            Become::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),
+            Become::RaiseLimit(resource, hard) => process::raise_limit(*resource, *hard),
+            Become::Personality(persona) => process::personality(*persona),
+            Become::Umask(mask) => {
+                process::umask(*mask);
+                Ok(())
+            }
+            Become::NoNewPrivileges => process::no_new_privileges(),
+            Become::Bounding(keep) => self.bounding(*keep),
+            Become::User { uid, gid, groups, setgroups } => {
+                self.user(*uid, *gid, setgroups.then_some(groups.as_slice()))
+            }
+            Become::Capabilities { effective, permitted, inheritable, ambient } => {
+                let (effective, permitted, inheritable) = (*effective, *permitted, *inheritable);
+                self.capabilities(CapabilitySets { effective, permitted, inheritable }, *ambient)
+            }
+            Become::Chdir { path, again } => self.chdir(path, *again),
+            Become::Home(uid) => self.home(*uid),
+            Become::FindExecutable { name, path } => self.find_executable(name, path),
+            Become::KeepDescriptors(count) => self.keep_descriptors(*count),
+            Become::Execve { args, env } => self.execve(args, env),
+        }
+    }
+
     pub(super) fn become_root(&self, setgroups: bool) -> Result<()> {
         process::set_ids(0, 0, setgroups.then_some(&[]))
     }

@@ -13,7 +13,6 @@ mod root;
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
 use crate::sys::namespace::{Clone, Side};
-use crate::sys::process::CapabilitySets;
 use crate::sys::{mount, namespace, process, socket};
 use link::Link;
 use mounts::Covers;
@@ -135,29 +134,9 @@ impl Init<'_> {
             Step::MoveRoot => self.enter_root(mounts::leave_and_move_root),
             Step::Chroot => self.enter_root(mount::chroot_here),
             Step::RootReadonly => self.root_readonly(),
-            Step::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),
-            Step::RaiseLimit(resource, hard) => process::raise_limit(*resource, *hard),
-            Step::Personality(persona) => process::personality(*persona),
-            Step::Umask(mask) => {
-                process::umask(*mask);
-                Ok(())
-            }
-            Step::NoNewPrivileges => process::no_new_privileges(),
-            Step::Bounding(keep) => self.bounding(*keep),
-            Step::User { uid, gid, groups, setgroups } => {
-                self.user(*uid, *gid, setgroups.then_some(groups.as_slice()))
-            }
-            Step::Capabilities { effective, permitted, inheritable, ambient } => {
-                let (effective, permitted, inheritable) = (*effective, *permitted, *inheritable);
-                self.capabilities(CapabilitySets { effective, permitted, inheritable }, *ambient)
-            }
             Step::MakeDirectory(at) => self.make_directory(at),
-            Step::Chdir { path, again } => self.chdir(path, *again),
-            Step::Home(uid) => self.home(*uid),
-            Step::FindExecutable { name, path } => self.find_executable(name, path),
             Step::Gate => self.gate(),
-            Step::KeepDescriptors(count) => self.keep_descriptors(*count),
-            Step::Execve { args, env } => self.execve(args, env),
+            Step::Become(act) => self.become_it(act),
         }
     }
 

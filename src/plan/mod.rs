@@ -113,7 +113,7 @@ pub(crate) enum MapWriter {
 
 impl Plan {
     /// The next step.
-    pub(crate) fn push(&mut self, field: impl Into<String>, step: Step) {
+    pub(crate) fn push(&mut self, field: impl Into<String>, step: impl Into<Step>) {
         self.init.push(field, step);
     }
 

@@ -4,7 +4,7 @@ use super::Maps;
 use super::capabilities;
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
-use super::step::{Namespace, Step, Steps};
+use super::step::{Become, Namespace, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 use std::ffi::CString;
@@ -64,21 +64,21 @@ impl<'a> Becoming<'a> {
                 LinuxPersonalityDomain::PerLinux => PER_LINUX,
                 LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
             };
-            steps.push("linux.personality", Step::Personality(persona));
+            steps.push("linux.personality", Become::Personality(persona));
         }
         let field = format!("process.cwd {:?}", process.cwd());
         let path = CString::new(process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("contains a NUL byte").at(&field))?;
-        steps.push(&field, Step::Chdir { path: path.clone(), again: false });
+        steps.push(&field, Become::Chdir { path: path.clone(), again: false });
         let warnings = self.identity(steps, host)?;
-        steps.push(&field, Step::Chdir { path, again: true });
+        steps.push(&field, Become::Chdir { path, again: true });
         if variable(process, "HOME").is_none() {
-            steps.push("process.env", Step::Home(process.user().uid()));
+            steps.push("process.env", Become::Home(process.user().uid()));
         }
         let (name, _) = strings(process)?;
         let name = name.into_iter().next().ok_or_else(|| Error::new("is empty").at("process.args"))?;
         let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
-        steps.push(format!("process.args[0] {name:?}"), Step::FindExecutable { name, path });
+        steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
         Ok(warnings)
     }
 
@@ -88,9 +88,9 @@ impl<'a> Becoming<'a> {
             let number = rlimit_number(limit.typ());
             let waits = self.forks && limit.typ() == PosixRlimitType::RlimitNproc;
             let step = match (waits, forked) {
-                (true, false) => Step::RaiseLimit(number, limit.hard()),
+                (true, false) => Become::RaiseLimit(number, limit.hard()),
                 (false, true) => continue,
-                _ => Step::Rlimit(number, limit.soft(), limit.hard()),
+                _ => Become::Rlimit(number, limit.soft(), limit.hard()),
             };
             steps.push(format!("process.rlimits[{i}] {:?}", limit.typ().to_string()), step);
         }
@@ -98,7 +98,7 @@ impl<'a> Becoming<'a> {
 
     fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
         let (process, user) = (self.process, self.process.user());
-        steps.push("process.user.umask", Step::Umask(user.umask().unwrap_or(0o022)));
+        steps.push("process.user.umask", Become::Umask(user.umask().unwrap_or(0o022)));
         let groups = user.additional_gids().clone().unwrap_or_default();
         if !self.setgroups && !groups.is_empty() {
             return Err(Error::new("supplementary groups cannot be set in this user namespace")
@@ -108,13 +108,16 @@ impl<'a> Becoming<'a> {
         let grantable = if self.user_namespace { host.capabilities } else { host.permitted };
         let (sets, warnings) =
             capabilities::plan(process.capabilities().as_ref(), host.capabilities, grantable);
-        steps.push("process.capabilities.bounding", Step::Bounding(sets.bounding));
+        steps.push("process.capabilities.bounding", Become::Bounding(sets.bounding));
         let (uid, gid, setgroups) = (user.uid(), user.gid(), self.setgroups);
-        steps.push("process.user", Step::User { uid, gid, groups, setgroups });
+        steps.push("process.user", Become::User { uid, gid, groups, setgroups });
         let capabilities::Sets { effective, permitted, inheritable, ambient, .. } = sets;
-        steps.push("process.capabilities", Step::Capabilities { effective, permitted, inheritable, ambient });
+        steps.push(
+            "process.capabilities",
+            Become::Capabilities { effective, permitted, inheritable, ambient },
+        );
         if process.no_new_privileges().unwrap_or(false) {
-            steps.push("process.noNewPrivileges", Step::NoNewPrivileges);
+            steps.push("process.noNewPrivileges", Become::NoNewPrivileges);
         }
         Ok(warnings)
     }
@@ -122,8 +125,8 @@ impl<'a> Becoming<'a> {
     /// execve(2), and what survives it.
     pub(crate) fn go(&self, steps: &mut Steps, preserve_fds: u32) -> Result<()> {
         let (args, env) = strings(self.process)?;
-        steps.push("process", Step::KeepDescriptors(preserve_fds));
-        steps.push(format!("process.args[0] {:?}", args[0]), Step::Execve { args, env });
+        steps.push("process", Become::KeepDescriptors(preserve_fds));
+        steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
         Ok(())
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct Steps(Vec<Planned>);
 
 impl Steps {
     /// The next step.
-    pub(crate) fn push(&mut self, field: impl Into<String>, step: Step) {
-        self.0.push(Planned { field: Field(field.into()), step });
+    pub(crate) fn push(&mut self, field: impl Into<String>, step: impl Into<Step>) {
+        self.0.push(Planned { field: Field(field.into()), step: step.into() });
     }
 }
 
@@ -433,6 +433,23 @@ pub(crate) enum Step {
     RootPropagation(u64),
     /// The root mount becomes read-only.
     RootReadonly,
+    /// A directory is made if it is missing, while the root can still be written.
+    MakeDirectory(Inside),
+    /// The start gate: wait until `start` comes; from here on it is the peer of every message.
+    Gate,
+    /// What turns init into the container's process.
+    Become(Become),
+}
+
+impl From<Become> for Step {
+    fn from(act: Become) -> Self {
+        Step::Become(act)
+    }
+}
+
+/// What turns init into the container's process: its limits, its rights, its program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Become {
     /// setrlimit(2): resource, soft, hard.
     Rlimit(u32, u64, u64),
     /// setrlimit(2), as high as this hard limit, or the one that is held: the step above can then come without rights.
@@ -467,8 +484,6 @@ pub(crate) enum Step {
         /// Bits by capability number.
         ambient: u64,
     },
-    /// A directory is made if it is missing, while the root can still be written.
-    MakeDirectory(Inside),
     /// chdir(2) to process.cwd; must end inside the root.
     Chdir {
         /// process.cwd
@@ -485,8 +500,6 @@ pub(crate) enum Step {
         /// The container's PATH.
         path: String,
     },
-    /// The start gate: wait until `start` comes; from here on it is the peer of every message.
-    Gate,
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
     /// execve(2).

@@ -2,8 +2,8 @@
 
 use super::rootfs::propagation_name;
 use super::step::{
-    Attr, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountCall, MountPoint, NAMESPACES, Source, Step, Tree,
-    show,
+    Attr, Become, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountCall, MountPoint, NAMESPACES, Source,
+    Step, Tree, show,
 };
 use super::{MapWriter, Plan};
 use std::ffi::{CStr, CString};
@@ -222,29 +222,37 @@ impl fmt::Display for Step {
             Step::Chroot => f.write_str("chroot"),
             Step::RootPropagation(bits) => write!(f, "propagation of / {}", propagation_name(*bits)),
             Step::RootReadonly => f.write_str("root read-only"),
-            Step::Rlimit(resource, soft, hard) => write!(f, "setrlimit {resource} soft {soft} hard {hard}"),
-            Step::RaiseLimit(resource, hard) => write!(f, "setrlimit {resource} to {hard} or more for now"),
-            Step::Personality(persona) => write!(f, "personality {persona:#x}"),
-            Step::Umask(mask) => write!(f, "umask {mask:04o}"),
-            Step::NoNewPrivileges => f.write_str("no_new_privs"),
-            Step::Bounding(keep) => write!(f, "bounding set {keep:#x}"),
-            Step::User { uid, gid, groups, setgroups } => {
+            Step::MakeDirectory(at) => write!(f, "mkdir {at} if missing"),
+            Step::Gate => f.write_str("wait for start"),
+            Step::Become(act) => write!(f, "{act}"),
+        }
+    }
+}
+
+impl fmt::Display for Become {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Become::Rlimit(resource, soft, hard) => write!(f, "setrlimit {resource} soft {soft} hard {hard}"),
+            Become::RaiseLimit(resource, hard) => write!(f, "setrlimit {resource} to {hard} or more for now"),
+            Become::Personality(persona) => write!(f, "personality {persona:#x}"),
+            Become::Umask(mask) => write!(f, "umask {mask:04o}"),
+            Become::NoNewPrivileges => f.write_str("no_new_privs"),
+            Become::Bounding(keep) => write!(f, "bounding set {keep:#x}"),
+            Become::User { uid, gid, groups, setgroups } => {
                 write!(f, "become {uid}:{gid} groups {groups:?} (setgroups {setgroups})")
             }
-            Step::Capabilities { effective, permitted, inheritable, ambient } => write!(
+            Become::Capabilities { effective, permitted, inheritable, ambient } => write!(
                 f,
                 "capabilities effective {effective:#x} permitted {permitted:#x} \
                  inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
-            Step::MakeDirectory(at) => write!(f, "mkdir {at} if missing"),
-            Step::Chdir { path, again } => {
+            Become::Chdir { path, again } => {
                 write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" })
             }
-            Step::Home(uid) => write!(f, "HOME of uid {uid}"),
-            Step::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
-            Step::Gate => f.write_str("wait for start"),
-            Step::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
-            Step::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
+            Become::Home(uid) => write!(f, "HOME of uid {uid}"),
+            Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
+            Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
+            Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }
     }
 }
