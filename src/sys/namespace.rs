@@ -58,6 +58,9 @@ fn explain_clone(flags: i32, errno: nix::errno::Errno) -> Error {
         nix::errno::Errno::ENOSPC | nix::errno::Errno::EUSERS => {
             error.hint("a limit on namespaces is reached: see /proc/sys/user/max_*_namespaces")
         }
+        nix::errno::Errno::EAGAIN => error.hint(
+            "as many processes as are allowed: linux.resources.pids.limit, or RLIMIT_NPROC of the runtime's caller",
+        ),
         nix::errno::Errno::EPERM if user => error.hint(
             "user namespaces are disabled: sysctl kernel.unprivileged_userns_clone, \
              kernel.apparmor_restrict_unprivileged_userns or user.max_user_namespaces",
