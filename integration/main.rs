@@ -34,6 +34,7 @@ mod old_kernel;
 mod paths;
 mod pause;
 mod process;
+mod ps;
 mod resctrl;
 mod sysctl;
 mod systemd;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ("paths", paths::CASES),
         ("pause", pause::CASES),
         ("process", process::CASES),
+        ("ps", ps::CASES),
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
         ("systemd", systemd::CASES),

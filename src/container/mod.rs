@@ -19,6 +19,7 @@ pub(crate) mod pause;
 mod pid_file;
 pub(crate) mod probe;
 pub(crate) mod process;
+pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod seal;
 pub(crate) mod start;
