@@ -7,6 +7,7 @@ use super::namespaces::{self, Namespaces};
 use super::step::{Become, Namespace, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -138,14 +139,18 @@ impl<'a> Becoming<'a> {
 }
 
 fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {
-    let all = |list: &Option<Vec<String>>, field: &str| -> Result<Vec<CString>> {
-        let one = |(i, text): (usize, &String)| {
-            CString::new(text.as_str())
-                .map_err(|_| Error::new("contains a NUL byte").at(format!("process.{field}[{i}]")))
-        };
-        list.iter().flatten().enumerate().map(one).collect()
+    let one = |field: &str, i: usize, text: &str| {
+        CString::new(text).map_err(|_| Error::new("contains a NUL byte").at(format!("process.{field}[{i}]")))
     };
-    Ok((all(process.args(), "args")?, all(process.env(), "env")?))
+    let args = process.args().iter().flatten().enumerate();
+    let args = args.map(|(i, text)| one("args", i, text)).collect::<Result<_>>()?;
+    // Of two values for a name the last counts, as in runc; a program might look at the first.
+    let mut names = BTreeSet::new();
+    let env = process.env().as_deref().unwrap_or_default().iter().enumerate().rev();
+    let env = env.filter(|(_, text)| names.insert(text.split_once('=').map_or(text.as_str(), |it| it.0)));
+    let mut env = env.map(|(i, text)| one("env", i, text)).collect::<Result<Vec<_>>>()?;
+    env.reverse();
+    Ok((args, env))
 }
 
 /// asm-generic/resource.h; libc gives them another type on each C library.
