@@ -19,7 +19,8 @@ pub(crate) const LIMIT: u64 = 8 << 20;
 /// The file cannot be read, is larger than [`LIMIT`], is not JSON (line and column), does not fit the types of the
 /// runtime-spec (JSON path, line and column), or is written for another version of it.
 pub(crate) fn load(path: &Path) -> Result<Spec> {
-    let text = read(path)?;
+    let hint = "--bundle names the directory with config.json, --config another file in it";
+    let text = read(open(path).map_err(|error| error.hint(hint))?, path)?;
     parse(&text, path)
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn load(path: &Path) -> Result<Spec> {
 /// # Errors
 /// As [`load`]; fields are named as in a config.
 pub(crate) fn load_process(path: &Path) -> Result<Process> {
-    let text = read(path)?;
+    let text = read(open(path)?, path)?;
     let named = |fault: Fault| match fault.field.as_str() {
         "." => Fault { field: "process".to_owned(), ..fault },
         field => Fault { field: format!("process.{field}"), ..fault },
@@ -36,28 +37,32 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::new("a process is an object, this is an array").at(format_args!("{path:?}")));
     }
-    decode(&text).map_err(named).or_else(|fault| {
-        let with_user = || {
-            let mut value: serde_json::Value = serde_json::from_slice(&text).ok()?;
-            lacks_user(&fault).then(|| give_user(&mut value))?;
-            serde_json::from_value(value).ok()
-        };
-        with_user().ok_or_else(|| explain(&fault, path))
-    })
+    let read = decode(&text).map_err(named).or_else(|fault| match lacks_user(&fault) {
+        true => {
+            let mut value: serde_json::Value = decode(&text)?;
+            give_user(&mut value);
+            serde_path_to_error::deserialize(value).map_err(Fault::of).map_err(named)
+        }
+        false => Err(fault),
+    });
+    read.map_err(|fault| explain(&fault, path))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |call: &str, error: &io::Error| match error.raw_os_error() {
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| failed("open", path, &error))
+}
+
+fn failed(call: &str, path: &Path, error: &io::Error) -> Error {
+    match error.raw_os_error() {
         Some(errno) => Error::call(format!("{call}({path:?})"), errno),
         None => Error::new(error.to_string()).at(format_args!("{path:?}")),
-    };
-    let file = File::open(path).map_err(|error| {
-        failed("open", &error)
-            .hint("--bundle names the directory with config.json, --config another file in it")
-    })?;
+    }
+}
+
+fn read(file: File, path: &Path) -> Result<Vec<u8>> {
     // One read for most; the size that fstat(2) tells would be wrong for a pipe.
     let mut text = Vec::with_capacity(32 << 10);
-    file.take(LIMIT + 1).read_to_end(&mut text).map_err(|error| failed("read", &error))?;
+    file.take(LIMIT + 1).read_to_end(&mut text).map_err(|error| failed("read", path, &error))?;
     if text.len() as u64 > LIMIT {
         let reason = format!("larger than {} MiB, the limit for a config", LIMIT >> 20);
         return Err(Error::new(reason).at(format_args!("{path:?}")));
@@ -135,10 +140,15 @@ struct Fault {
     error: serde_json::Error,
 }
 
+impl Fault {
+    fn of(fault: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        Fault { field: fault.path().to_string(), error: fault.into_inner() }
+    }
+}
+
 fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|fault| Fault { field: fault.path().to_string(), error: fault.into_inner() })?;
+    let value = serde_path_to_error::deserialize(&mut json).map_err(Fault::of)?;
     json.end().map_err(|error| Fault { field: ".".to_owned(), error })?;
     Ok(value)
 }
