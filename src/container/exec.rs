@@ -20,6 +20,7 @@ use crate::plan::step::{MountCall, Point, StateText, Step};
 use crate::spec;
 use crate::sys::namespace::Shared;
 use crate::sys::{pidfd, process, socket};
+use nix::errno::Errno;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU32;
@@ -240,7 +241,7 @@ fn settle(
     match link.hear()? {
         Heard::At(Point::Born) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(Error::new("the process was killed as it was born")),
+        Heard::At(_) | Heard::End => return Err(killed()),
     }
     entrance.map_or(Ok(()), |entrance| entrance.attach(newborn.pid, init))?;
     for &(resource, hard) in &plan.hard_limits {
@@ -250,5 +251,10 @@ fn settle(
         let put = maps::put(newborn.pid, "oom_score_adj", &adjustment.to_string());
         put.map_err(|error| error.at("process.oomScoreAdj"))?;
     }
-    link.go()
+    link.go().map_err(|error| if error.errno() == Errno::EPIPE as i32 { killed() } else { error })
+}
+
+/// It ended without a word of its own, most likely with its container.
+fn killed() -> Error {
+    Error::new("the process was killed as it was born")
 }
