@@ -300,7 +300,7 @@ fn pidfd_socket_gets_the_pidfd(sandbox: &mut Sandbox) {
 }
 
 /// One descriptor from a stream socket.
-fn receive(stream: impl AsFd) -> Option<OwnedFd> {
+pub(crate) fn receive(stream: impl AsFd) -> Option<OwnedFd> {
     let mut bytes = [0; 64];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -22,6 +22,7 @@ mod cycles;
 mod devices;
 mod errors;
 mod events;
+mod exec;
 mod foreground;
 mod hooks;
 mod idmap;
@@ -66,6 +67,15 @@ fn main() -> ExitCode {
         ("devices", devices::CASES),
         ("errors", errors::CASES),
         ("events", events::CASES),
+        ("exec::cgroups", exec::cgroups::CASES),
+        ("exec::crowd", exec::crowd::CASES),
+        ("exec::document", exec::document::CASES),
+        ("exec::executable", exec::executable::CASES),
+        ("exec::foreground", exec::foreground::CASES),
+        ("exec::namespaces", exec::namespaces::CASES),
+        ("exec::options", exec::options::CASES),
+        ("exec::process_file", exec::process_file::CASES),
+        ("exec::status", exec::status::CASES),
         ("foreground", foreground::CASES),
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),

@@ -39,7 +39,7 @@ cases! {
     rootless_limits_are_not_ignored: Need::UserNamespaces, Need::Program("setpriv");
 }
 
-fn map(rows: &[(u32, u32, u32)]) -> Value {
+pub(crate) fn map(rows: &[(u32, u32, u32)]) -> Value {
     let row = |&(inside, outside, size): &(u32, u32, u32)| json!({ "containerID": inside, "hostID": outside, "size": size });
     Value::Array(rows.iter().map(row).collect())
 }
@@ -208,7 +208,7 @@ const USER: u32 = 12345;
 
 /// Makes the sandbox that of the unprivileged user: rootfs, folder and state are the user's, and the configuration
 /// asks for nothing that only root may do.
-fn unprivileged(sandbox: &mut Sandbox) {
+pub(crate) fn unprivileged(sandbox: &mut Sandbox) {
     let rows = map(&[(0, USER, 1)]);
     sandbox.namespace("user", None).set("/linux/uidMappings", rows.clone()).set("/linux/gidMappings", rows);
     sandbox.unset("/linux/resources").unset("/linux/cgroupsPath");
@@ -227,7 +227,7 @@ fn unprivileged(sandbox: &mut Sandbox) {
 }
 
 /// The call as that user, who has an entry in passwd and ranges in subuid and subgid.
-fn as_user(sandbox: &Sandbox, call: Call, path: &str) -> Call {
+pub(crate) fn as_user(sandbox: &Sandbox, call: Call, path: &str) -> Call {
     let dir = sandbox.dir.display();
     let script = format!(
         "for f in passwd group subuid subgid; do [ ! -e /etc/$f ] || mount --bind {dir}/$f /etc/$f || exit 99; done; \
@@ -237,7 +237,7 @@ fn as_user(sandbox: &Sandbox, call: Call, path: &str) -> Call {
     call.through(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
 }
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn run_as_user(sandbox: &mut Sandbox, script: &str) -> Output {
     sandbox.script(script);
