@@ -20,7 +20,7 @@ cases! {
     paths_without_a_controller_are_refused_beside_others;
     a_busy_cgroup_falls_back_to_the_first_process: Need::Only(Layout::V2), Need::Controller("hugetlb");
     a_chosen_busy_cgroup_is_refused: Need::Only(Layout::V2), Need::Controller("hugetlb");
-    a_full_cgroup: Need::Controller("pids");
+    a_full_cgroup_refuses: Need::Controller("pids");
     without_a_cgroup: Need::Only(Layout::V2);
     a_first_process_that_left_stays_outside: Need::Only(Layout::V2);
 }
@@ -184,17 +184,16 @@ fn a_chosen_busy_cgroup_is_refused(sandbox: &mut Sandbox) {
     refused(sandbox, &["--cgroup", "/"], &["/bin/true"], &["EBUSY"]);
 }
 
-/// On v2 a process is born into the cgroup and counts at once; on v1 it is moved there, which is never refused.
-fn a_full_cgroup(sandbox: &mut Sandbox) {
-    sandbox.set("/linux/resources/pids", json!({ "limit": 1 }));
-    sandbox.start_sleeper();
-    match sandbox.layout {
-        Layout::V2 => drop(refused(sandbox, &[], &["/bin/true"], &["EAGAIN"])),
-        Layout::V1 => {
-            exec(sandbox, &[], &["/bin/true"]).finish().ok();
-            let output = exec(sandbox, &[], &["/bin/sh", "-c", "/bin/true; echo forked"]).finish();
-            assert_eq!(output.stdout, "", "{}", output.describe());
+/// The process that enters the container and the one that it gives birth to count as two, until the program runs.
+fn a_full_cgroup_refuses(sandbox: &mut Sandbox) {
+    for (limit, room) in [(1, false), (3, true)] {
+        sandbox.set("/linux/resources/pids", json!({ "limit": limit }));
+        sandbox.start_sleeper();
+        match room {
+            true => drop(exec(sandbox, &[], &["/bin/true"]).finish().ok()),
+            false => drop(refused(sandbox, &[], &["/bin/true"], &["EAGAIN", "linux.resources.pids.limit"])),
         }
+        sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
     }
 }
 

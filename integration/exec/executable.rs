@@ -143,9 +143,21 @@ fn through_links(sandbox: &mut Sandbox) {
     twice(sandbox, "/tmp/dangling", &["no such file or directory"]);
 }
 
+/// In the container's /proc there is no `self` for a process that has not yet come into its pid namespace.
 fn through_a_magic_link(sandbox: &mut Sandbox) {
     sandbox.start_sleeper();
-    for program in ["/proc/self/exe", "/proc/1/exe", "/proc/self/fd/0", "/proc/self/root/bin/true"] {
+    for (program, reason) in [
+        ("/proc/self/exe", "no such file or directory"),
+        ("/proc/self/fd/0", "no such file or directory"),
+        ("/proc/1/exe", "magic link"),
+        ("/proc/1/root/bin/true", "magic link"),
+        ("/proc/1/cwd/bin/true", "magic link"),
+    ] {
+        twice(sandbox, program, &["process.args[0]", reason]);
+    }
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    sandbox.without_namespace("pid").start_sleeper();
+    for program in ["/proc/self/exe", "/proc/self/root/bin/true", "/proc/self/cwd/bin/true"] {
         twice(sandbox, program, &["process.args[0]", "magic link"]);
     }
 }

@@ -44,6 +44,7 @@ cases! {
     no_command_at_all;
     console_socket_without_a_terminal;
     rlimits_are_the_containers;
+    limits_that_leave_no_room;
 }
 
 /// Everything that --help calls the pattern: what is not said is as in the container's own process.
@@ -387,4 +388,32 @@ fn rlimits_are_the_containers(sandbox: &mut Sandbox) {
     );
     sandbox.start_sleeper();
     assert_eq!(inside(sandbox, &[], "ulimit -Sn; ulimit -Hn; ulimit -c"), "256\n512\n0");
+}
+
+/// Limits are the program's, not those of what has to be done before it runs. The number of processes is counted by
+/// user.
+fn limits_that_leave_no_room(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    for limits in
+        [[("NOFILE", 8), ("NPROC", 1)], [("NPROC", 0), ("NOFILE", 8)], [("STACK", 1 << 17), ("CORE", 0)]]
+    {
+        let mut process = script("");
+        process["args"] = json!(["/bin/cat", "/proc/self/limits"]);
+        process["user"] = json!({ "uid": 4242, "gid": 4242 });
+        let entry = |(kind, value)| json!({ "type": format!("RLIMIT_{kind}"), "soft": value, "hard": value });
+        process["rlimits"] = limits.into_iter().map(entry).collect();
+        let file = process_file(sandbox, &process);
+        let output = exec(sandbox, &["--process", &file], &[]).finish().ok();
+        for (kind, value) in limits {
+            let name = match kind {
+                "NOFILE" => "Max open files",
+                "NPROC" => "Max processes",
+                "STACK" => "Max stack size",
+                _ => "Max core file size",
+            };
+            let line = output.stdout.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            assert_eq!(words[..2], [value.to_string(), value.to_string()], "{kind}");
+        }
+    }
 }
