@@ -27,6 +27,7 @@ mod hooks;
 mod idmap;
 mod lifecycle;
 mod limits;
+mod lsm;
 mod machine;
 mod mounts;
 mod namespaces;
@@ -34,6 +35,7 @@ mod old_kernel;
 mod paths;
 mod pause;
 mod process;
+mod properties;
 mod ps;
 mod resctrl;
 mod sysctl;
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("lsm", lsm::CASES),
         ("machine", machine::CASES),
         ("limits::block_io", limits::block_io::CASES),
         ("limits::cpu", limits::cpu::CASES),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         ("paths", paths::CASES),
         ("pause", pause::CASES),
         ("process", process::CASES),
+        ("properties", properties::CASES),
         ("ps", ps::CASES),
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
