@@ -60,6 +60,7 @@ cases! {
     features_name_what_is_built;
     features_list_the_mount_options;
     features_are_true_to_the_kernel;
+    features_name_the_memory_policies;
     features_claim_nothing_that_is_refused;
 }
 
@@ -591,8 +592,9 @@ fn features_name_what_is_built(sandbox: &mut Sandbox) {
     );
     assert_eq!((&linux["cgroup"]["v1"], &linux["cgroup"]["v2"]), (&json!(true), &json!(true)));
     assert_eq!((&linux["cgroup"]["systemd"], &linux["cgroup"]["systemdUser"]), (&json!(true), &json!(true)));
-    assert_ne!(linux["apparmor"]["enabled"], true);
-    assert_ne!(linux["selinux"]["enabled"], true);
+    for module in ["apparmor", "selinux"] {
+        assert_eq!(linux[module]["enabled"], json!(true), "{module}");
+    }
 }
 
 fn features_list_the_mount_options(sandbox: &mut Sandbox) {
@@ -614,6 +616,23 @@ fn features_are_true_to_the_kernel(sandbox: &mut Sandbox) {
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], json!(idmap));
 }
 
+fn features_name_the_memory_policies(sandbox: &mut Sandbox) {
+    let known = features(sandbox)["linux"]["memoryPolicy"].clone();
+    let names = |list: &str| serde_json::from_value::<Vec<String>>(known[list].clone()).unwrap();
+    let (modes, flags) = (names("modes"), names("flags"));
+    assert_eq!((modes.len(), flags.len()), (7, 3), "{known}");
+    let without_nodes = ["MPOL_DEFAULT", "MPOL_LOCAL"];
+    let modes = modes.iter().map(|mode| (mode.as_str(), !without_nodes.contains(&mode.as_str()), None));
+    for (mode, nodes, flag) in modes.chain(flags.iter().map(|flag| ("MPOL_BIND", true, Some(flag)))) {
+        let nodes = if nodes { "0" } else { "" };
+        let flags: Vec<&String> = flag.into_iter().collect();
+        sandbox.set("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes, "flags": flags }));
+        sandbox.write_config();
+        let plan = sandbox.onggi(&["plan", "--bundle", &sandbox.path("bundle")]).finish().ok();
+        assert!(plan.stdout.contains("set_mempolicy"), "{}", plan.describe());
+    }
+}
+
 fn features_claim_nothing_that_is_refused(sandbox: &mut Sandbox) {
     let features = features(sandbox);
     let good = sandbox.config.clone();
@@ -621,7 +640,6 @@ fn features_claim_nothing_that_is_refused(sandbox: &mut Sandbox) {
         ("/linux/seccomp", "seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
         ("/linux/intelRdt", "intelRdt", json!({})),
         ("/linux/netDevices", "netDevices", json!({ "none0": {} })),
-        ("/linux/memoryPolicy", "memoryPolicy", json!({ "mode": "MPOL_DEFAULT" })),
     ];
     for (pointer, name, value) in rows {
         sandbox.config = good.clone();

@@ -49,7 +49,7 @@ cases! {
     nul_in_paths;
     paths_of_5000_characters;
     terminals_are_refused_for_now;
-    security_modules_are_refused_for_now;
+    seccomp_is_refused_for_now;
     env_without_an_equals_sign;
     the_error_names_operation_and_container;
     a_user_without_permission_is_told_so;
@@ -455,17 +455,9 @@ fn terminals_are_refused_for_now(sandbox: &mut Sandbox) {
     sandbox.refused(&["process.terminal"]);
 }
 
-fn security_modules_are_refused_for_now(sandbox: &mut Sandbox) {
+fn seccomp_is_refused_for_now(sandbox: &mut Sandbox) {
     let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-    each_refused(
-        sandbox,
-        &[
-            ("/linux/seccomp", seccomp, &["linux.seccomp"]),
-            ("/process/apparmorProfile", json!("docker-default"), &["process.apparmorProfile"]),
-            ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0"), &["process.selinuxLabel"]),
-            ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"), &["linux.mountLabel"]),
-        ],
-    );
+    each_refused(sandbox, &[("/linux/seccomp", seccomp, &["linux.seccomp"])]);
 }
 
 fn env_without_an_equals_sign(sandbox: &mut Sandbox) {

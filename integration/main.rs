@@ -28,6 +28,7 @@ mod hooks;
 mod idmap;
 mod lifecycle;
 mod limits;
+mod lsm;
 mod machine;
 mod mounts;
 mod namespaces;
@@ -35,6 +36,7 @@ mod old_kernel;
 mod paths;
 mod pause;
 mod process;
+mod properties;
 mod ps;
 mod resctrl;
 mod sysctl;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("lsm", lsm::CASES),
         ("machine", machine::CASES),
         ("limits::block_io", limits::block_io::CASES),
         ("limits::cpu", limits::cpu::CASES),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         ("paths", paths::CASES),
         ("pause", pause::CASES),
         ("process", process::CASES),
+        ("properties", properties::CASES),
         ("ps", ps::CASES),
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),

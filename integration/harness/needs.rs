@@ -38,6 +38,10 @@ pub(crate) enum Need {
     Systemd,
     /// resctrl is mounted, or is not.
     Resctrl(bool),
+    /// AppArmor is enabled, with the program that loads profiles; or it is not enabled.
+    AppArmor(bool),
+    /// SELinux is enabled, or is not.
+    Selinux(bool),
 }
 
 impl Need {
@@ -141,6 +145,9 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let why = if wanted { "no resctrl is mounted here" } else { "resctrl is mounted here" };
             unless(Need::resctrl().is_some() == wanted, why.into())
         }
+        Need::AppArmor(wanted) => module("AppArmor", apparmor(), wanted)
+            .or_else(|| lacking(Need::Program("apparmor_parser"), layout).filter(|_| wanted)),
+        Need::Selinux(wanted) => module("SELinux", Path::new("/sys/fs/selinux/enforce").exists(), wanted),
         Need::UserNamespaces => {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
             let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
@@ -154,6 +161,15 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             unless(booted && bus, "systemd does not manage this machine".into())
         }
     }
+}
+
+/// Why a security module is not as it is wanted.
+fn module(name: &str, enabled: bool, wanted: bool) -> Option<String> {
+    (enabled != wanted).then(|| format!("{name} is {}enabled here", if enabled { "" } else { "not " }))
+}
+
+fn apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
 }
 
 /// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.

@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
 use crate::init::hook;
 use crate::init::link::{Heard, Link};
+use crate::init::property;
 use crate::plan::Plan;
-use crate::plan::step::Point;
+use crate::plan::step::{Field, Point, Property};
 use crate::sys::namespace::Shared;
 use crate::sys::{pidfd, process};
 use std::os::fd::AsFd;
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How long a process that closed its wire may take to be gone.
-const DEATH_WAIT: Duration = Duration::from_secs(10);
+pub(super) const DEATH_WAIT: Duration = Duration::from_secs(10);
 
 /// Goes with init from meeting to meeting, until it stands at `Created` and waits there.
 pub(super) fn until_created(
@@ -77,6 +78,12 @@ pub(super) fn until_gone(link: &Link) -> Result<()> {
 pub(super) fn adjust_oom_score(plan: &Plan, pid: i32) -> Result<()> {
     let Some(adjustment) = plan.oom_score_adj else { return Ok(()) };
     maps::put(pid, "oom_score_adj", &adjustment.to_string()).map_err(|e| e.at("process.oomScoreAdj"))
+}
+
+/// What only the runtime may set of a process, or only while it stands still.
+pub(super) fn set_properties(properties: &[(Field, Property)], pid: i32) -> Result<()> {
+    let set = |(field, property): &(Field, Property)| property::set(pid, property).map_err(|e| e.at(field));
+    properties.iter().try_for_each(set)
 }
 
 /// Why init is gone without a word.

@@ -120,7 +120,9 @@ impl Creation {
         let warnings = spec::check(&spec)?;
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
-        let mut host = Host { resctrl: probe::resctrl(&spec)?, ..probe::host()? };
+        let mount_label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+        let lsm = probe::lsm(spec.process().as_ref(), mount_label);
+        let mut host = Host { lsm, resctrl: probe::resctrl(&spec)?, ..probe::host()? };
         let systemd = (settings.cgroups == CgroupManager::Systemd)
             .then(|| probe::systemd(&mut host, settings.rootless))
             .transpose()?;
@@ -140,8 +142,8 @@ impl Creation {
         let saved = saved(&id, &spec, &plan, bundle, config);
         let console = options.console_socket.is_some();
         // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.
-        let nothing_to_do =
-            options.pid_file.is_none() && options.pidfd_socket.is_none() && plan.oom_score_adj.is_none();
+        let told = options.pid_file.is_some() || options.pidfd_socket.is_some();
+        let nothing_to_do = !told && plan.oom_score_adj.is_none() && plan.properties.is_empty();
         let nonstop = !gate && nothing_to_do && plan.meets_only_at_created();
         Ok(Creation { id, root: settings.root.clone(), plan, saved, systemd, gate, console, nonstop })
     }
@@ -229,6 +231,7 @@ impl Creation {
         if plan.birth.undumpable {
             attend::adjust_oom_score(plan, newborn.pid)?;
         }
+        attend::set_properties(&plan.properties, newborn.pid)?;
         if let Some(socket) = pidfd_socket {
             let pidfd = newborn.pidfd.as_fd();
             socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;

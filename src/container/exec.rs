@@ -8,7 +8,7 @@ use super::id::ContainerId;
 use super::process::Process as Alive;
 use super::state::{Facts, Status};
 use super::store::Seen;
-use super::{ExecOptions, Settings, attend, create, foreground, maps, pid_file, probe};
+use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe};
 use crate::cgroup::entrance::Entrance;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
@@ -16,10 +16,11 @@ use crate::init::link::{Heard, Link};
 use crate::init::{self, Inheritance};
 use crate::plan::cgroup::sub::SubCgroups;
 use crate::plan::exec::{self as planning, ExecPlan, Joining, Request};
+use crate::plan::host::Host;
 use crate::plan::step::{MountCall, Point, StateText, Step};
 use crate::spec;
 use crate::sys::namespace::Shared;
-use crate::sys::{pidfd, process, socket};
+use crate::sys::{pidfd, process, scheduler, socket};
 use nix::errno::Errno;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::os::fd::AsFd;
@@ -48,7 +49,8 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let entrance = seen.saved().cgroup.as_ref().map(|record| record.entrance(&chosen)).transpose()?;
         let attach = entrance.as_ref().is_some_and(Entrance::attaches_after_birth);
         let request = Request { id: id.as_str(), preserve_fds: options.preserve_fds, attach };
-        let plan = planning::plan(&process, joining, &probe::rights()?, &request)?;
+        let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
+        let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
         let newborn = give_birth(&plan, options, &container, entrance)?;
         if options.detach { Ok(0) } else { foreground::attend(&newborn) }
@@ -180,8 +182,8 @@ fn give_birth(
     }
     let inheritance = Inheritance {
         steps: &plan.init,
-        handles: &[],
-        opened: Vec::new(),
+        handles: &plan.handles,
+        opened: handles::open(&plan.handles)?,
         mounts: MountCall::default(),
         state: &StateText::default(),
         link: far,
@@ -191,6 +193,10 @@ fn give_birth(
         preserved: (3..3 + options.preserve_fds as i32).collect(),
         beside: Some(beside),
     };
+    if !plan.initial_cpus.is_empty() {
+        let set = scheduler::sched_setaffinity(0, plan.initial_cpus.words());
+        set.map_err(|error| error.at("process.execCPUAffinity.initial"))?;
+    }
     let first = loop {
         let cgroup = entrance.as_ref().and_then(Entrance::birth_fd);
         match birth::be_born(&plan.birth, &inheritance, cgroup, &shared) {
@@ -209,7 +215,8 @@ fn give_birth(
         Some(Step::Meet(Point::Born)) => settle(plan, first.get(), &link, entrance.as_ref(), container.pid()),
         _ => Ok(()),
     };
-    let gone = settled.and_then(|()| attend::until_gone(&link));
+    let set = settled.and_then(|()| set_properties(plan, first.get(), &link, born));
+    let gone = set.and_then(|()| attend::until_gone(&link));
     // Its work is done, or in vain.
     drop(first);
     let child = newborn(born)?;
@@ -222,6 +229,24 @@ fn give_birth(
     }
     options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, newborn.pid))?;
     Ok(child.keep())
+}
+
+/// At `Created`: what only the runtime can set of the process itself, since a fork would not pass it on.
+fn set_properties(plan: &ExecPlan, first: &Newborn, link: &Link, born: &AtomicU32) -> Result<()> {
+    if plan.properties.is_empty() {
+        return Ok(());
+    }
+    match link.hear()? {
+        Heard::At(Point::Created) => {}
+        Heard::Failed(error) => return Err(error),
+        Heard::At(_) | Heard::End => return Err(Error::new("the process was killed before it could start")),
+    }
+    // Who gave birth leaves the pid behind, and ends; the newborn may well be ahead of it.
+    if !pidfd::exited(first.pidfd.as_fd(), attend::DEATH_WAIT)? {
+        return Err(Error::new("the process that enters the container does not end"));
+    }
+    attend::set_properties(&plan.properties, born.load(Relaxed) as i32)?;
+    link.go()
 }
 
 /// Whom the first process has given birth to; our child, so that the pid is its own until we reap it.

@@ -7,6 +7,7 @@ use oci_spec::runtime::{
 };
 
 use crate::plan::mount_options;
+use crate::plan::property;
 use crate::plan::step::NAMESPACES;
 
 /// The oldest version of the runtime-spec that is understood.
@@ -53,7 +54,8 @@ fn linux() -> LinuxFeature {
     let mut rdt = IntelRdt::default();
     rdt.set_enabled(Some(true)).set_schemata(Some(true)).set_monitoring(Some(true));
     let mut memory = MemoryPolicy::default();
-    memory.set_modes(Some(Vec::new())).set_flags(Some(Vec::new()));
+    memory.set_modes(Some(property::MODES.iter().map(|row| row.0.to_string()).collect()));
+    memory.set_flags(Some(property::MODE_FLAGS.iter().map(|row| row.0.to_string()).collect()));
     let mut idmap = IDMap::default();
     idmap.set_enabled(Some(idmapped_mounts()));
     let mut mounts = MountExtensions::default();
@@ -64,8 +66,8 @@ fn linux() -> LinuxFeature {
         .set_capabilities(capabilities())
         .set_cgroup(Some(cgroup))
         .set_seccomp(Some(seccomp()))
-        .set_apparmor(Some(Apparmor::default().set_enabled(Some(false)).clone()))
-        .set_selinux(Some(Selinux::default().set_enabled(Some(false)).clone()))
+        .set_apparmor(Some(Apparmor::default().set_enabled(Some(true)).clone()))
+        .set_selinux(Some(Selinux::default().set_enabled(Some(true)).clone()))
         .set_intel_rdt(Some(rdt))
         .set_memory_policy(Some(memory))
         .set_mount_extensions(Some(mounts))

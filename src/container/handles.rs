@@ -16,12 +16,19 @@ pub(super) fn open(handles: &[(Field, Handle)]) -> Result<Vec<Option<OwnedFd>>> 
 fn open_one(handle: &Handle) -> Result<Option<OwnedFd>> {
     match handle {
         Handle::Namespace { path, kind, foreign } => open_namespace(path, *kind, foreign.as_ref()).map(Some),
+        Handle::Procfs => open_procfs().map(Some),
         Handle::Tree(tree) if tree.late => Ok(None),
         Handle::Tree(tree) => {
             let namespace = tree.idmap.as_ref().map(user_namespace).transpose()?;
             mounts::open_tree(tree, namespace.as_ref()).map(Some)
         }
     }
+}
+
+/// The runtime's own /proc: it shows every process that the runtime gives birth to, in whatever namespaces.
+fn open_procfs() -> Result<OwnedFd> {
+    let fd = fs::open_host(c"/proc", OFlags::PATH | OFlags::DIRECTORY)?;
+    if fs::magic(&fd)? == fs::PROC_MAGIC { Ok(fd) } else { Err(Error::new("/proc is not a procfs")) }
 }
 
 /// Opens a namespace, of the right kind, on nsfs.

@@ -2,10 +2,11 @@
 
 use crate::cgroup::systemd::Systemd;
 use crate::error::Result;
-use crate::plan::host::Host;
+use crate::plan::host::{Host, Lsm};
 use crate::plan::layout::{self, CgroupLayout};
 use crate::sys::{fs, mount, process};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::OFlags;
 use std::ffi::CStr;
 
 /// CAP_SYS_ADMIN, linux/capability.h.
@@ -42,9 +43,34 @@ pub(crate) fn rights() -> Result<Host> {
         newuidmap: None,
         newgidmap: None,
         cgroups: CgroupLayout::default(),
+        lsm: Lsm::default(),
         resctrl: None,
         systemd: None,
     })
+}
+
+/// The security modules that this process, or this label for mounts, asks for; nobody else pays for looking.
+pub(crate) fn lsm(process: Option<&Process>, mount_label: Option<&str>) -> Lsm {
+    let given = |label: Option<&str>| label.is_some_and(|label| !label.is_empty());
+    let profile = process.and_then(|process| process.apparmor_profile().as_deref());
+    let label = process.and_then(|process| process.selinux_label().as_deref());
+    Lsm { apparmor: given(profile) && apparmor(), selinux: (given(label) || given(mount_label)) && selinux() }
+}
+
+/// As the kernel says of its module, whose sysfs is there also where securityfs is not mounted.
+fn apparmor() -> bool {
+    fs::read_text(c"/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// As libselinux sees it (is_selinux_enabled(3)): selinuxfs is mounted, and a policy is loaded, before which every
+/// process has the label `kernel`. Mounted read-only it says that the one who looks, in a container, need not care.
+fn selinux() -> bool {
+    let mounted = fs::open_host(c"/sys/fs/selinux", OFlags::PATH | OFlags::DIRECTORY).is_ok_and(|fd| {
+        fs::magic(&fd).is_ok_and(|magic| magic == fs::SELINUX_MAGIC)
+            && fs::on_read_only_mount(&fd).is_ok_and(|read_only| !read_only)
+    });
+    let own = || fs::read_text(c"/proc/thread-self/attr/current").unwrap_or_default();
+    mounted && !["", "kernel"].contains(&own().trim_end_matches(['\0', '\n']))
 }
 
 /// Where resctrl is mounted, for a config that has linux.intelRdt; nobody else pays for reading the table of mounts.

@@ -20,6 +20,8 @@ impl Init<'_> {
             Become::Rlimit(resource, soft, hard) => process::setrlimit(*resource, *soft, *hard),
             Become::RaiseLimit(resource, hard) => process::raise_limit(*resource, *hard),
             Become::Personality(persona) => process::personality(*persona),
+            Become::Property(property) => super::property::set(0, property),
+            Become::Label(label) => self.label(label),
             Become::Umask(mask) => {
                 process::umask(*mask);
                 Ok(())

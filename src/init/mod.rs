@@ -6,8 +6,10 @@ pub(crate) mod birth;
 mod copy_up;
 pub(crate) mod hook;
 mod identity;
+mod label;
 pub(crate) mod link;
 pub(crate) mod mounts;
+pub(crate) mod property;
 mod root;
 
 use crate::error::{Error, Result};
@@ -126,7 +128,7 @@ impl Init<'_> {
             Step::CopySymlink { source, at } => self.copy_symlink(source, at),
             Step::Device { at, mode, number, uid, gid } => self.device(at, *mode, *number, (*uid, *gid)),
             Step::Symlink { target, at } => self.symlink(target, at),
-            Step::Mask { at, null } => self.mask(at, *null),
+            Step::Mask { at, null, label } => self.mask(at, *null, label.as_deref()),
             Step::ReadOnly { at, recursive } => self.read_only(at, *recursive),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Hook(hook) => hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid())),

@@ -70,9 +70,9 @@ impl Init<'_> {
                 mount::move_mount(&tree, target.fd)?;
                 tree
             }
-            Source::New { fstype, source, options, attr, copy_up } => {
+            Source::New { fstype, source, options, attr, copy_up, label } => {
                 let Found { fd: target, made } = self.mount_point(at, links, Make::Directory)?;
-                let new = New { fstype, source, options, attr: *attr };
+                let new = New { fstype, source, options, attr: *attr, label: label.as_deref() };
                 if new.too_long() {
                     new.mount_classic(&target)?;
                     self.root().find(&at.0)?
@@ -139,7 +139,8 @@ impl Init<'_> {
         mount::mount_on_fd(None, target, None, flags, Some(data))
     }
 
-    pub(super) fn mask(&mut self, at: &Inside, null: HandleId) -> Result<()> {
+    /// `label`: of the tmpfs that covers a directory; the host's /dev/null keeps its own.
+    pub(super) fn mask(&mut self, at: &Inside, null: HandleId, label: Option<&CStr>) -> Result<()> {
         let Some(target) = self.root().find_if_there(&at.0)? else { return Ok(()) };
         let directory = fs::kind(&fs::fstat(&target)?) == FileType::Directory;
         let known = if directory { &self.covers.directory } else { &self.covers.file };
@@ -147,7 +148,9 @@ impl Init<'_> {
             return mount::move_mount(mount::clone_fd(first, false)?, target);
         }
         if directory {
-            let cover = Filesystem::open(c"tmpfs")?.mount(LOCKED_DOWN)?;
+            let tmpfs = Filesystem::open(c"tmpfs")?;
+            label.map_or(Ok(()), |label| tmpfs.set(c"context", Some(label)))?;
+            let cover = tmpfs.mount(LOCKED_DOWN)?;
             mount::move_mount(&cover, target)?;
             self.covers.directory = Some(cover);
         } else {
@@ -265,6 +268,7 @@ struct New<'a> {
     source: &'a CStr,
     options: &'a [(CString, Option<CString>)],
     attr: u64,
+    label: Option<&'a CStr>,
 }
 
 impl New<'_> {
@@ -289,6 +293,9 @@ impl New<'_> {
             filesystem.set(c"mode", Some(&mode))?;
         }
         let tree = filesystem.mount(self.attr)?;
+        if let Some(label) = self.label {
+            fs::set_label(&tree, label)?;
+        }
         if let (true, Some(directory)) = (copy_up, covered) {
             super::copy_up::copy(directory, &tree, self.attr)?;
         }
@@ -298,6 +305,8 @@ impl New<'_> {
     /// mount(2), for values that fsconfig(2) does not take.
     fn mount_classic(&self, target: &OwnedFd) -> Result<()> {
         let text = |(key, value): &(CString, Option<CString>)| match value {
+            // SELinux reads its options in quotes: a context may hold commas.
+            Some(value) if key.to_bytes().ends_with(b"context") => format!("{}={value:?}", show(key)),
             Some(value) => format!("{}={}", show(key), show(value)),
             None => show(key),
         };

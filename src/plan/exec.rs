@@ -2,10 +2,13 @@
 //! the container's state says of [`Joining`] it; config.json is not read again. Pure.
 
 use super::host::Host;
+use super::lsm;
 use super::process::Becoming;
-use super::step::{Birth, Namespace, Point, Step, Steps};
+use super::property;
+use super::step::{Become, Birth, Field, Handle, Namespace, Point, Property, Step, Steps};
 use crate::error::{Error, Result};
-use oci_spec::runtime::{LinuxPersonality, Process};
+use crate::spec::mask::Mask;
+use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 
@@ -21,6 +24,9 @@ pub(crate) struct Joining {
     /// `linux.personality`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) personality: Option<LinuxPersonality>,
+    /// `linux.memoryPolicy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_policy: Option<LinuxMemoryPolicy>,
     /// `process`: what a further process has where it says nothing of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<Process>,
@@ -45,6 +51,28 @@ impl Joining {
         }
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(container.oom_score_adj());
+        }
+        if process.user().umask().is_none() {
+            let mut user = process.user().clone();
+            user.set_umask(container.user().umask());
+            process.set_user(user);
+        }
+        let absent = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        if absent(process.apparmor_profile()) {
+            process.set_apparmor_profile(container.apparmor_profile().clone());
+        }
+        if absent(process.selinux_label()) {
+            process.set_selinux_label(container.selinux_label().clone());
+        }
+        if process.scheduler().is_none() {
+            process.set_scheduler(container.scheduler().clone());
+        }
+        if process.io_priority().is_none() {
+            process.set_io_priority(*container.io_priority());
+        }
+        let placed = process.exec_cpu_affinity().as_ref();
+        if placed.is_none_or(|cpus| absent(cpus.initial()) && absent(cpus.cpu_affinity_final())) {
+            process.set_exec_cpu_affinity(container.exec_cpu_affinity().clone());
         }
     }
 }
@@ -71,6 +99,12 @@ pub(crate) struct ExecPlan {
     pub(crate) oom_score_adj: Option<i32>,
     /// As in a plan of a container: what only the runtime may raise.
     pub(crate) hard_limits: Vec<(u32, u64)>,
+    /// process.execCPUAffinity.initial: where the runtime itself runs when it gives birth.
+    pub(crate) initial_cpus: Mask,
+    /// What the runtime sets of the process, before its program is executed.
+    pub(crate) properties: Vec<(Field, Property)>,
+    /// What the runtime opens before birth; steps name them by place.
+    pub(crate) handles: Vec<(Field, Handle)>,
     /// What the process does.
     pub(crate) init: Steps,
 }
@@ -91,6 +125,7 @@ pub(crate) fn plan(
     let becoming = Becoming {
         process,
         personality: container.personality.as_ref(),
+        memory_policy: container.memory_policy.as_ref(),
         user_namespace: container.own(Namespace::User),
         setgroups: container.setgroups,
         forks: true,
@@ -98,18 +133,23 @@ pub(crate) fn plan(
     let undumpable = host.privileged && !host.nested;
     let birth = Birth { undumpable, ..Birth::default() };
     let (oom_score_adj, hard_limits) = (process.oom_score_adj(), becoming.hard_limits());
-    let mut init = Steps::default();
+    let (initial_cpus, final_cpus) = property::affinity(process)?;
+    let (mut init, mut handles) = (Steps::default(), Vec::new());
     if request.attach || oom_score_adj.is_some() || !hard_limits.is_empty() {
         init.push("process", Step::Meet(Point::Born));
     }
     init.push("process", Step::Guard);
+    if !final_cpus.is_empty() {
+        init.push("process.execCPUAffinity.final", Become::Property(Property::Affinity(final_cpus)));
+    }
     init.push("linux.namespaces", Step::Enter(container.namespaces));
     if container.own(Namespace::User) {
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }
     if container.keyring {
-        init.push("process", Step::SessionKeyring(keyring(request.id)));
+        lsm::join_keyring(&mut init, &mut handles, keyring(request.id), process, host)?;
     }
+    lsm::confine(&mut init, &mut handles, process, host)?;
     let warnings = becoming.become_it(&mut init, host)?;
     // Only now does a process appear among those of the container, who may be allowed to trace it: it has no more rights
     // than they have.
@@ -117,9 +157,13 @@ pub(crate) fn plan(
     becoming.limit(&mut init, true);
     init.push("process", Step::Guard);
     init.push("process", Step::Setsid);
+    let properties = becoming.schedule(&mut init, host);
+    if !properties.is_empty() {
+        init.push("process", Step::Meet(Point::Created));
+    }
     init.push("process", Step::Unguard);
     becoming.go(&mut init, request.preserve_fds)?;
-    Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, init })
+    Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, initial_cpus, properties, handles, init })
 }
 
 /// The name of a container's session keyring.

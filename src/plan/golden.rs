@@ -6,7 +6,7 @@
 mod tests {
     use crate::error::Result;
     use crate::plan::cgroup::systemd::Manager;
-    use crate::plan::host::Host;
+    use crate::plan::host::{Host, Lsm};
     use crate::plan::layout::{CgroupLayout, Hierarchy};
     use crate::plan::{Plan, Request, plan};
     use crate::spec;
@@ -32,8 +32,10 @@ mod tests {
         ("plan/golden/joined_mount", &["v2"]),
         ("plan/golden/joined_pid", &["v2"]),
         ("plan/golden/joined_user", &["v2"]),
+        ("plan/golden/labels", &["lsm", "lsm_hybrid"]),
         ("plan/golden/paths", &["v2"]),
         ("plan/golden/process", &["v2"]),
+        ("plan/golden/properties", &["v2", "nested"]),
         ("plan/golden/resources", &["v2", "hybrid"]),
         ("plan/golden/resources_v1", &["v1", "v2"]),
         ("plan/golden/root_private", &["v2"]),
@@ -90,6 +92,7 @@ mod tests {
             newuidmap: None,
             newgidmap: None,
             cgroups: layout(false),
+            lsm: Lsm::default(),
             resctrl: None,
             systemd: None,
         };
@@ -97,6 +100,8 @@ mod tests {
         let helper = |name: &str| Some(PathBuf::from(format!("/usr/bin/{name}")));
         match name {
             "v2" => root,
+            "lsm" => Host { lsm: Lsm { apparmor: true, selinux: true }, ..root },
+            "lsm_hybrid" => Host { cgroups: layout(true), ..host("lsm") },
             "resctrl" => Host { resctrl: Some("/sys/fs/resctrl".into()), ..root },
             "hybrid" => Host { cgroups: layout(true), ..root },
             "v1" => Host { cgroups: v1(), ..root },
@@ -240,6 +245,7 @@ mod tests {
             refused_cgroup_mounts(),
             refused_by_systemd(),
             refused_others(),
+            refused_labels(),
             refused_without_privileges(),
         ];
         let seen =
@@ -389,6 +395,31 @@ mod tests {
                 "v2",
                 json!({ "hooks": { "poststop": [{ "path": "/h", "timeout": 0 }] } }),
                 "hooks.poststop[0].timeout: 0 is not greater than zero",
+            ),
+        ]
+    }
+
+    fn refused_labels() -> Vec<Refusal> {
+        vec![
+            (
+                "v2",
+                json!({ "process": { "apparmorProfile": "x" } }),
+                r#"process.apparmorProfile "x": AppArmor is not enabled on this machine"#,
+            ),
+            (
+                "v2",
+                json!({ "process": { "apparmorProfile": "unconfined" } }),
+                r#"process.apparmorProfile "unconfined": AppArmor is not enabled on this machine"#,
+            ),
+            (
+                "v2",
+                json!({ "process": { "selinuxLabel": "a:b:c" } }),
+                r#"process.selinuxLabel "a:b:c": SELinux is disabled or not supported on this machine"#,
+            ),
+            (
+                "v2",
+                json!({ "linux": { "mountLabel": "a:b:c" } }),
+                r#"linux.mountLabel "a:b:c": SELinux is disabled or not supported on this machine"#,
             ),
         ]
     }

@@ -2,6 +2,15 @@
 
 use super::layout::CgroupLayout;
 
+/// Security modules that give labels. Looked for only when a config has such a label: else both are false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Lsm {
+    /// AppArmor is enabled.
+    pub(crate) apparmor: bool,
+    /// SELinux is enabled, and has a policy.
+    pub(crate) selinux: bool,
+}
+
 /// The machine as a plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
@@ -23,6 +32,8 @@ pub(crate) struct Host {
     pub(crate) newgidmap: Option<std::path::PathBuf>,
     /// How control groups are mounted here.
     pub(crate) cgroups: CgroupLayout,
+    /// The security modules, of those that the config asks for.
+    pub(crate) lsm: Lsm,
     /// Where resctrl is mounted; looked up only for a config that has linux.intelRdt.
     pub(crate) resctrl: Option<String>,
     /// The systemd that shall make the control groups; none: the runtime makes them.

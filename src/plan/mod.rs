@@ -11,11 +11,13 @@ mod golden;
 pub(crate) mod hooks;
 pub(crate) mod host;
 pub(crate) mod layout;
+pub(crate) mod lsm;
 pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 mod older;
 pub(crate) mod process;
+pub(crate) mod property;
 pub(crate) mod resctrl;
 pub(crate) mod rootfs;
 pub(crate) mod step;
@@ -30,7 +32,7 @@ use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
 use resctrl::ResctrlPlan;
 use std::path::Path;
-use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, StateText, Step, Steps};
+use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, Property, StateText, Step, Steps};
 
 /// What the caller asks for besides config.json.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) maps: Option<Maps>,
     /// process.oomScoreAdj, written by the runtime.
     pub(crate) oom_score_adj: Option<i32>,
+    /// What the runtime sets of the process at `Created`.
+    pub(crate) properties: Vec<(Field, Property)>,
     /// process.rlimits as (resource, hard): with a user namespace only the runtime may raise a hard limit; init sets
     /// the limits themselves, late, when it needs no more than they leave.
     pub(crate) hard_limits: Vec<(u32, u64)>,
@@ -166,6 +170,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         mount_call: MountCall::default(),
         maps,
         oom_score_adj: becoming.process.oom_score_adj(),
+        properties: Vec::new(),
         hard_limits: becoming.hard_limits(),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
         poststart: hooks.poststart,
@@ -175,6 +180,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
             keyring: !request.no_new_keyring,
             setgroups: becoming.setgroups,
             personality: becoming.personality.cloned(),
+            memory_policy: becoming.memory_policy.cloned(),
             process: spec.process().clone(),
         },
         state: state_text(spec, request),
@@ -182,7 +188,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     };
     namespaces::be_born(&mut plan, spec, host, &namespaces, becoming.setgroups);
     plan.cgroup.owner = cgroup::owner::owner(&plan, spec, host.ids.0, rootless, &namespaces);
-    namespaces::enter(&mut plan, spec, request, &namespaces)?;
+    namespaces::enter(&mut plan, spec, host, request, &namespaces)?;
     rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
     mounts::mount_all(&mut plan, spec, host, request, &namespaces)?;
     devices::make(&mut plan, spec, host, &namespaces)?;
@@ -193,7 +199,9 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     rootfs::hide(&mut plan, spec, host)?;
     sysctl::set(&mut plan, spec, &namespaces)?;
     rootfs::enter(&mut plan, spec, request, &namespaces);
+    lsm::confine(&mut plan.init, &mut plan.handles, becoming.process, host)?;
     plan.warnings.extend(becoming.become_it(&mut plan.init, host)?);
+    plan.properties = becoming.schedule(&mut plan.init, host);
     plan.push("process", Step::Meet(step::Point::Created));
     if request.gate {
         plan.push("process", Step::Gate);

@@ -3,6 +3,7 @@
 
 use super::cgroup::View;
 use super::host::Host;
+use super::lsm::{self, Labelling};
 use super::mount_options::{self, Idmapped, MountOptions};
 use super::namespaces::{Namespaces, id_maps};
 use super::rootfs::{READ_ONLY, baseline, host_path, tree};
@@ -11,7 +12,7 @@ use super::{Plan, Request};
 use crate::error::{Error, Result};
 use nix::libc;
 use oci_spec::runtime::{Mount, Spec};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 
 /// What may be mounted below /proc: single files that lxcfs and the engines replace (security.md, 4).
@@ -36,6 +37,8 @@ struct Entry<'a> {
     mount: &'a Mount,
     options: MountOptions,
     baseline: Vec<u64>,
+    /// linux.mountLabel
+    label: Option<&'a CStr>,
 }
 
 /// All of `mounts`, in the listed order.
@@ -47,12 +50,14 @@ pub(crate) fn mount_all(
     namespaces: &Namespaces,
 ) -> Result<()> {
     let baseline = baseline(spec)?;
+    let label = lsm::mount_label(spec, host)?;
+    let label = label.as_deref();
     for (i, mount) in spec.mounts().iter().flatten().enumerate() {
         let field = format!("mounts[{i}] {:?}", mount.destination());
         let one = || -> Result<()> {
             let at = Inside::new(mount.destination())?;
             let options = mount_options::parse(mount.options().as_deref().unwrap_or_default())?;
-            let entry = Entry { field: field.clone(), at, mount, options, baseline: baseline.clone() };
+            let entry = Entry { field: field.clone(), at, mount, options, baseline: baseline.clone(), label };
             entry.plan(plan, spec, host, request, namespaces)
         };
         let mut one = one;
@@ -241,16 +246,34 @@ impl Entry<'_> {
         options: Vec<(CString, Option<CString>)>,
     ) -> Result<Step> {
         let attr = self.options.attr.set | self.options.deep.set;
+        let (options, label) = self.labelled(fstype, options);
         let source = Source::New {
             fstype: c_string(fstype)?,
             source: c_string(source)?,
             options,
             attr,
             copy_up: self.options.tmpcopyup,
+            label,
         };
         let propagation = self.options.propagation.clone();
         let (point, links, attr) = (MountPoint::Directory, self.links(), Attr::default());
         Ok(Step::Mount { at, source, point, links, attr, propagation })
+    }
+
+    /// The options with the mount label, and the label that the root directory gets instead. An entry's own context wins.
+    fn labelled(
+        &self,
+        fstype: &str,
+        mut options: Vec<(CString, Option<CString>)>,
+    ) -> (Vec<(CString, Option<CString>)>, Option<CString>) {
+        let own = options.iter().any(|(key, _)| key.to_bytes().ends_with(b"context"));
+        let label = self.label.filter(|_| !own).map(CStr::to_owned);
+        match Labelling::of(fstype) {
+            Labelling::Root => return (options, label),
+            Labelling::Option => options.extend(label.map(|label| (c"context".to_owned(), Some(label)))),
+            Labelling::Policy => {}
+        }
+        (options, None)
     }
 
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
@@ -276,12 +299,14 @@ impl Entry<'_> {
     /// cgroup v1: a tmpfs with a directory per hierarchy, as on the host.
     fn cgroup_tmpfs(&self, plan: &mut Plan, host: &Host, own: bool, views: &[View]) -> Result<()> {
         let attr = (self.options.attr.set | self.options.deep.set) & !READ_ONLY;
+        let options = vec![(c"mode".to_owned(), Some(c"755".to_owned()))];
         let tmpfs = Source::New {
             fstype: c"tmpfs".to_owned(),
             source: c"tmpfs".to_owned(),
-            options: vec![(c"mode".to_owned(), Some(c"755".to_owned()))],
+            options: self.labelled("tmpfs", options).0,
             attr,
             copy_up: false,
+            label: None,
         };
         let (at, point, links) = (self.at.clone(), MountPoint::Directory, self.links());
         let attr = Attr::default();

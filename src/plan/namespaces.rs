@@ -2,6 +2,7 @@
 //! which of them the process is born with, which a trampoline joins, which init takes by itself.
 
 use super::host::Host;
+use super::lsm;
 use super::step::{Field, Handle, IdMap, NAMESPACES, Namespace, Point, Step};
 use super::{MapWriter, Maps, Plan, Request};
 use crate::error::{Error, Result};
@@ -190,12 +191,15 @@ pub(crate) fn id_maps(list: Option<&[LinuxIdMapping]>) -> Vec<IdMap> {
 pub(crate) fn enter(
     plan: &mut Plan,
     spec: &Spec,
+    host: &Host,
     request: &Request<'_>,
     namespaces: &Namespaces,
 ) -> Result<()> {
     plan.push("process", Step::Setsid);
     if !request.no_new_keyring {
-        plan.push("process", Step::SessionKeyring(super::exec::keyring(request.id)));
+        let name = super::exec::keyring(request.id);
+        let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
+        lsm::join_keyring(&mut plan.init, &mut plan.handles, name, process, host)?;
     }
     let late = [Namespace::Network, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup, Namespace::Mount];
     for kind in late {

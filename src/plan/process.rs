@@ -4,9 +4,12 @@ use super::Maps;
 use super::capabilities;
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
-use super::step::{Become, Namespace, Steps};
+use super::property;
+use super::step::{Become, Field, Namespace, Property, Steps};
 use crate::error::{Error, Result};
-use oci_spec::runtime::{LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{
+    LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, Spec,
+};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 /// PER_LINUX and PER_LINUX32, linux/personality.h.
 const PER_LINUX: u64 = 0;
 const PER_LINUX32: u64 = 8;
+
+/// linux/capability.h.
+const CAP_SYS_NICE: u32 = 23;
 
 /// Where a program is looked for when process.env has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,6 +36,8 @@ pub(crate) struct Becoming<'a> {
     pub(crate) process: &'a Process,
     /// `linux.personality` of the container.
     pub(crate) personality: Option<&'a LinuxPersonality>,
+    /// `linux.memoryPolicy` of the container.
+    pub(crate) memory_policy: Option<&'a LinuxMemoryPolicy>,
     /// It is in a user namespace that is not the runtime's: there it holds all capabilities, whatever the runtime holds.
     pub(crate) user_namespace: bool,
     /// setgroups(2) is allowed.
@@ -47,9 +55,11 @@ impl<'a> Becoming<'a> {
         namespaces: &Namespaces,
     ) -> Result<Self> {
         let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
+        let linux = spec.linux().as_ref();
         Ok(Becoming {
             process,
-            personality: spec.linux().as_ref().and_then(|linux| linux.personality().as_ref()),
+            personality: linux.and_then(|linux| linux.personality().as_ref()),
+            memory_policy: linux.and_then(|linux| linux.memory_policy().as_ref()),
             user_namespace: namespaces.own(Namespace::User),
             setgroups: namespaces::may_set_groups(maps, host, namespaces),
             forks: false,
@@ -60,13 +70,7 @@ impl<'a> Becoming<'a> {
     pub(crate) fn become_it(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
         let process = self.process;
         self.limit(steps, false);
-        if let Some(personality) = self.personality {
-            let persona = match personality.domain() {
-                LinuxPersonalityDomain::PerLinux => PER_LINUX,
-                LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
-            };
-            steps.push("linux.personality", Become::Personality(persona));
-        }
+        self.properties(steps)?;
         let field = format!("process.cwd {:?}", process.cwd());
         let path = CString::new(process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("contains a NUL byte").at(&field))?;
@@ -95,6 +99,39 @@ impl<'a> Becoming<'a> {
             };
             steps.push(format!("process.rlimits[{i}] {:?}", limit.typ().to_string()), step);
         }
+    }
+
+    /// process.scheduler and process.ioPriority. The kernel asks for CAP_SYS_NICE of the host, which a user namespace
+    /// does not give, and a process of SCHED_DEADLINE forks no more: so the runtime sets them, when the process is about
+    /// to go. A runtime without that capability leaves it to the process, which may do what its rlimits allow.
+    ///
+    /// # Returns
+    /// What the runtime sets.
+    pub(crate) fn schedule(&self, steps: &mut Steps, host: &Host) -> Vec<(Field, Property)> {
+        let scheduler = self.process.scheduler().as_ref().map(property::scheduler);
+        let priority = self.process.io_priority().as_ref().map(property::io_priority);
+        let both = [("process.scheduler", scheduler), ("process.ioPriority", priority)];
+        let given = both.into_iter().filter_map(|(field, property)| Some((Field::new(field), property?)));
+        if !host.nested && host.permitted >> CAP_SYS_NICE & 1 == 1 {
+            return given.collect();
+        }
+        given.for_each(|(field, property)| steps.push(field.0, Become::Property(property)));
+        Vec::new()
+    }
+
+    /// linux.personality and linux.memoryPolicy.
+    fn properties(&self, steps: &mut Steps) -> Result<()> {
+        if let Some(personality) = self.personality {
+            let persona = match personality.domain() {
+                LinuxPersonalityDomain::PerLinux => PER_LINUX,
+                LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+            };
+            steps.push("linux.personality", Become::Personality(persona));
+        }
+        if let Some(policy) = self.memory_policy {
+            steps.push("linux.memoryPolicy", Become::Property(property::memory_policy(policy)?));
+        }
+        Ok(())
     }
 
     fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {

@@ -2,6 +2,7 @@
 //! attached, what is hidden in it, and how it becomes `/`.
 
 use super::host::Host;
+use super::lsm;
 use super::namespaces::Namespaces;
 use super::step::{Attr, Handle, Inside, Kind, Namespace, Step, Tree};
 use super::{Plan, Request};
@@ -144,6 +145,7 @@ pub(crate) fn hide(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<()> {
     let linux = spec.linux().as_ref();
     let masked = linux.and_then(|linux| linux.masked_paths().as_ref()).into_iter().flatten();
     let mut null = None;
+    let label = lsm::mount_label(spec, host)?;
     for (i, path) in masked.enumerate() {
         let field = format!("linux.maskedPaths[{i}] {path:?}");
         let at = Inside::new(path).map_err(|e| e.at(&field))?;
@@ -152,7 +154,7 @@ pub(crate) fn hide(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<()> {
                 Tree { must_be: Kind::Character(1, 3), ..tree(c"/dev/null".to_owned(), false, host) };
             plan.open("linux.maskedPaths", device)
         });
-        plan.push(field, Step::Mask { at, null });
+        plan.push(field, Step::Mask { at, null, label: label.clone() });
     }
     let readonly = linux.and_then(|linux| linux.readonly_paths().as_ref()).into_iter().flatten();
     for (i, path) in readonly.enumerate() {

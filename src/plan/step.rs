@@ -2,6 +2,7 @@
 //! init meet, the [`Handle`]s that the runtime opens before birth. Data only: nothing here decides or does;
 //! `Display` is the text that `onggi plan` prints and that golden tests compare.
 
+pub(crate) use super::property::{Property, SchedulerAttributes};
 use std::ffi::{CStr, CString};
 use std::fmt;
 
@@ -149,6 +150,8 @@ pub(crate) enum Handle {
     },
     /// A detached copy of a mount, ready to be moved into place.
     Tree(Tree),
+    /// The runtime's own /proc, checked to be procfs.
+    Procfs,
 }
 
 /// A bind mount's source, cloned by open_tree(2) and given its attributes while nobody can see it.
@@ -278,6 +281,8 @@ pub(crate) enum Source {
         attr: u64,
         /// `tmpcopyup`: the directory's content is copied up before the mount covers it.
         copy_up: bool,
+        /// The SELinux label that its root directory gets, where a mount option cannot give it.
+        label: Option<CString>,
     },
 }
 
@@ -288,6 +293,28 @@ pub(crate) enum MountPoint {
     Directory,
     /// As the source is: a directory for a directory, else an empty file.
     LikeSource,
+}
+
+/// A security label that a process gives itself, for its next execve or the keys that it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    /// [`Handle::Procfs`].
+    pub(crate) proc: HandleId,
+    /// Where it is written.
+    pub(crate) file: LabelFile,
+    /// What is written; nothing takes the label away.
+    pub(crate) text: CString,
+}
+
+/// A file of /proc/PID/attr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LabelFile {
+    /// apparmor/exec, or exec where there is only one security module.
+    AppArmorExec,
+    /// exec
+    Exec,
+    /// keycreate
+    KeyCreate,
 }
 
 /// One act of init. The order of a plan's steps is the order of execution.
@@ -406,6 +433,8 @@ pub(crate) enum Step {
         at: Inside,
         /// /dev/null of the host.
         null: HandleId,
+        /// The SELinux label of the tmpfs.
+        label: Option<CString>,
     },
     /// Make a path read-only; nothing there is fine.
     ReadOnly {
@@ -456,6 +485,10 @@ pub(crate) enum Become {
     RaiseLimit(u32, u64),
     /// personality(2).
     Personality(u64),
+    /// Something that the process sets of itself and keeps over execve.
+    Property(Property),
+    /// A security label.
+    Label(Label),
     /// umask(2).
     Umask(u32),
     /// PR_SET_NO_NEW_PRIVS.

@@ -2,8 +2,8 @@
 
 use super::rootfs::propagation_name;
 use super::step::{
-    Attr, Become, Handle, HandleId, Hook, IdMap, Idmap, Kind, MountCall, MountPoint, NAMESPACES, Source,
-    Step, Tree, show,
+    Attr, Become, Handle, HandleId, Hook, IdMap, Idmap, Kind, Label, LabelFile, MountCall, MountPoint,
+    NAMESPACES, Source, Step, Tree, show,
 };
 use super::{MapWriter, Plan};
 use std::ffi::{CStr, CString};
@@ -44,6 +44,9 @@ impl fmt::Display for Plan {
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "runtime oom_score_adj {adjustment}  # process.oomScoreAdj")?;
         }
+        for (field, property) in &self.properties {
+            writeln!(f, "runtime {property}, at Created  # {field}")?;
+        }
         if self.mount_call == MountCall::Mount {
             writeln!(f, "init    changes mounts by mount(2), once they are attached")?;
         }
@@ -68,6 +71,7 @@ impl fmt::Display for Handle {
                 foreign.iter().try_for_each(|field| write!(f, " other than the runtime's, for {field}"))
             }
             Handle::Tree(tree) => write!(f, "{tree}"),
+            Handle::Procfs => f.write_str("the runtime's procfs"),
         }
     }
 }
@@ -159,18 +163,35 @@ fn option((key, value): &(CString, Option<CString>)) -> String {
     value.as_deref().map_or_else(|| key.clone(), |value: &CStr| format!("{key}={}", show(value)))
 }
 
+/// Nothing without a label.
+fn labelled(what: &str, label: Option<&CStr>) -> String {
+    label.map_or_else(String::new, |label| format!("{what} labelled {label:?}"))
+}
+
 fn mount(f: &mut fmt::Formatter<'_>, source: &Source, point: MountPoint) -> fmt::Result {
     match source {
         Source::Tree(id) => write!(f, "{id}")?,
-        Source::New { fstype, source, options, attr, copy_up } => {
+        Source::New { fstype, source, options, attr, copy_up, label } => {
             let options: Vec<String> = options.iter().map(option).collect();
             write!(f, "{} {source:?} [{}] attr {}", show(fstype), options.join(" "), words(*attr))?;
             if *copy_up {
                 f.write_str(" after copying up")?;
             }
+            f.write_str(&labelled(" root", label.as_deref()))?;
         }
     }
     if point == MountPoint::LikeSource { f.write_str(" on a place like it") } else { Ok(()) }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = match self.file {
+            LabelFile::AppArmorExec => "apparmor/exec",
+            LabelFile::Exec => "exec",
+            LabelFile::KeyCreate => "keycreate",
+        };
+        write!(f, "label attr/{file} {:?} by {}", self.text, self.proc)
+    }
 }
 
 impl fmt::Display for Step {
@@ -211,7 +232,9 @@ impl fmt::Display for Step {
                 write!(f, "mknod {at} {mode:o} {major}:{minor} owner {uid}:{gid}")
             }
             Step::Symlink { target, at } => write!(f, "symlink {at} -> {}", show(target)),
-            Step::Mask { at, null } => write!(f, "mask {at} by {null}"),
+            Step::Mask { at, null, label } => {
+                write!(f, "mask {at} by {null}{}", labelled(" or a tmpfs", label.as_deref()))
+            }
             Step::ReadOnly { at, recursive } => {
                 write!(f, "read-only {at}{}", if *recursive { " recursive" } else { "" })
             }
@@ -235,6 +258,8 @@ impl fmt::Display for Become {
             Become::Rlimit(resource, soft, hard) => write!(f, "setrlimit {resource} soft {soft} hard {hard}"),
             Become::RaiseLimit(resource, hard) => write!(f, "setrlimit {resource} to {hard} or more for now"),
             Become::Personality(persona) => write!(f, "personality {persona:#x}"),
+            Become::Property(property) => write!(f, "{property}"),
+            Become::Label(label) => write!(f, "{label}"),
             Become::Umask(mask) => write!(f, "umask {mask:04o}"),
             Become::NoNewPrivileges => f.write_str("no_new_privs"),
             Become::Bounding(keep) => write!(f, "bounding set {keep:#x}"),

@@ -16,37 +16,7 @@ const LATER: &[Later] = &[
         what: "terminals",
         asked: |s| process(s, |p| p.terminal() == Some(true)),
     },
-    Later {
-        field: "process.apparmorProfile",
-        what: "AppArmor profiles",
-        asked: |s| process(s, |p| given(p.apparmor_profile())),
-    },
-    Later {
-        field: "process.selinuxLabel",
-        what: "SELinux labels",
-        asked: |s| process(s, |p| given(p.selinux_label())),
-    },
-    Later {
-        field: "process.scheduler",
-        what: "schedulers",
-        asked: |s| process(s, |p| p.scheduler().is_some()),
-    },
-    Later {
-        field: "process.ioPriority",
-        what: "I/O priorities",
-        asked: |s| process(s, |p| p.io_priority().is_some()),
-    },
     Later { field: "linux.seccomp", what: "seccomp filters", asked: |s| linux(s, |l| l.seccomp().is_some()) },
-    Later {
-        field: "linux.mountLabel",
-        what: "SELinux labels",
-        asked: |s| linux(s, |l| given(l.mount_label())),
-    },
-    Later {
-        field: "linux.memoryPolicy",
-        what: "memory policies",
-        asked: |s| linux(s, |l| l.memory_policy().is_some()),
-    },
     Later {
         field: "linux.netDevices",
         what: "network devices",
@@ -71,8 +41,4 @@ fn process(spec: &Spec, asked: fn(&Process) -> bool) -> bool {
 
 fn linux(spec: &Spec, asked: fn(&Linux) -> bool) -> bool {
     spec.linux().as_ref().is_some_and(asked)
-}
-
-fn given(text: &Option<String>) -> bool {
-    text.as_ref().is_some_and(|text| !text.is_empty())
 }

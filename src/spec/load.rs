@@ -1,7 +1,7 @@
 //! Reads config.json: bounded, with the JSON path, line and column of what does not fit the types
 //! (config.md, Specification version to Annotations). Judges no value but the version.
 
-use super::version;
+use super::{dialect, version};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// The largest config.json that is read, in bytes. Real ones have some 10 KiB, with a seccomp filter 100.
 pub(crate) const LIMIT: u64 = 8 << 20;
+
+/// Where a config has its process, as a JSON pointer.
+const PROCESS: &str = "/process";
 
 /// Reads a config from this file: a regular file, a pipe, a terminal.
 ///
@@ -37,15 +40,14 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::new("a process is an object, this is an array").at(format_args!("{path:?}")));
     }
-    let read = decode(&text).map_err(named).or_else(|fault| match lacks_user(&fault) {
-        true => {
-            let mut value: serde_json::Value = decode(&text)?;
-            give_user(&mut value);
-            serde_path_to_error::deserialize(value).map_err(Fault::of).map_err(named)
-        }
-        false => Err(fault),
-    });
-    read.map_err(|fault| explain(&fault, path))
+    let process: Process = decode(&text)
+        .or_else(|fault| adapted(&text, "", fault))
+        .map_err(named)
+        .map_err(|fault| misnamed(&text, "", &fault).unwrap_or_else(|| explain(&fault, path)))?;
+    if has_more(&process) {
+        dialect::judge(&value(&text))?;
+    }
+    Ok(process)
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -75,12 +77,16 @@ fn parse(text: &[u8], path: &Path) -> Result<Spec> {
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::new("a config is an object, this is an array").at(format_args!("{path:?}")));
     }
-    let mut spec: Spec =
-        decode(text).or_else(|fault| read_without_user(text, &fault).ok_or(fault)).map_err(|fault| {
-            // Another version of the spec may well have other types; then that is the news.
-            other_version(text).unwrap_or_else(|| explain(&fault, path))
-        })?;
+    let mut spec: Spec = decode(text).or_else(|fault| adapted(text, PROCESS, fault)).map_err(|fault| {
+        // Another version of the spec may well have other types; then that is the news.
+        other_version(text)
+            .or_else(|| misnamed(text, PROCESS, &fault))
+            .unwrap_or_else(|| explain(&fault, path))
+    })?;
     version::check(spec.version())?;
+    if spec.process().as_ref().is_some_and(has_more) {
+        dialect::judge(&value(text)["process"])?;
+    }
     read_pids(text, &mut spec);
     read_older_monitoring(text, &mut spec)?;
     Ok(spec)
@@ -144,6 +150,12 @@ impl Fault {
     fn of(fault: serde_path_to_error::Error<serde_json::Error>) -> Self {
         Fault { field: fault.path().to_string(), error: fault.into_inner() }
     }
+
+    /// The same mistake, one of them perhaps without its place in the text.
+    fn is(&self, other: &Fault) -> bool {
+        let [reason, others] = [self, other].map(|fault| fault.error.to_string());
+        self.field == other.field && others.split(" at line ").next() == reason.split(" at line ").next()
+    }
 }
 
 fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
@@ -153,24 +165,33 @@ fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
     Ok(value)
 }
 
-/// `process.user` may be absent: uid and gid are then 0, as in the spec's own bindings; oci-spec insists on it.
-fn read_without_user(text: &[u8], fault: &Fault) -> Option<Spec> {
-    if !lacks_user(fault) {
-        return None;
+/// Once more, with the process at this JSON pointer in the form of oci-spec.
+fn adapted<T: DeserializeOwned>(text: &[u8], pointer: &str, fault: Fault) -> std::result::Result<T, Fault> {
+    let mut value: serde_json::Value = decode(text)?;
+    if !value.pointer_mut(pointer).is_some_and(dialect::adapt) {
+        return Err(fault);
     }
-    let mut value: serde_json::Value = serde_json::from_slice(text).ok()?;
-    give_user(value.get_mut("process")?);
-    serde_json::from_value(value).ok()
+    // What was wrong before is told in the words of the text, with line and column.
+    serde_path_to_error::deserialize(value).map_err(Fault::of).map_err(|again| match again.is(&fault) {
+        true => fault,
+        false => again,
+    })
 }
 
-fn lacks_user(fault: &Fault) -> bool {
-    fault.field == "process" && fault.error.to_string().starts_with("missing field `user`")
+/// A name of process.scheduler.flags that the runtime-spec does not have: oci-spec would list its own.
+fn misnamed(text: &[u8], pointer: &str, fault: &Fault) -> Option<Error> {
+    let flags = fault.field.starts_with("process.scheduler.flags[");
+    flags.then(|| dialect::judge(value(text).pointer(pointer)?).err()).flatten()
 }
 
-fn give_user(process: &mut serde_json::Value) {
-    if let Some(process) = process.as_object_mut() {
-        process.insert("user".to_owned(), serde_json::json!({}));
-    }
+/// Properties of which oci-spec takes more than the runtime-spec has.
+fn has_more(process: &Process) -> bool {
+    process.io_priority().is_some() || process.scheduler().as_ref().is_some_and(|s| s.flags().is_some())
+}
+
+/// The document without types; null if it is none.
+fn value(text: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(text).unwrap_or_default()
 }
 
 fn other_version(text: &[u8]) -> Option<Error> {

@@ -2,17 +2,22 @@
 //! [`Rule`], with its field and its section. Whatever the kernel would truncate, ignore or misread is refused here,
 //! before anything happens. Never makes a system call beside reading the files that the caller names.
 
+mod dialect;
 mod document;
 mod files;
 mod hooks;
 mod ids;
+mod labels;
 mod later;
 mod linux;
 mod load;
+pub(crate) mod mask;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod process;
 mod resources;
+mod scheduling;
 mod text;
 mod version;
 
@@ -43,9 +48,12 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
         text::RULES,
         document::RULES,
         process::RULES,
+        scheduling::RULES,
+        labels::RULES,
         namespaces::RULES,
         mounts::RULES,
         linux::RULES,
+        memory_policy::RULES,
         hooks::RULES,
     ]
     .into_iter()
@@ -77,7 +85,7 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
     let mut spec: Spec = serde_json::from_str(r#"{"ociVersion":"1.0.0"}"#)
         .map_err(|error| Error::new(format!("an empty config: {error}")))?;
     spec.set_process(Some(process.clone()));
-    for rule in text::RULES.iter().chain(process::RULES) {
+    for rule in [text::RULES, process::RULES, scheduling::RULES, labels::RULES].into_iter().flatten() {
         (rule.check)(&spec).map_err(|error| error.at(rule.field).hint(format!("see {}", rule.section)))?;
     }
     later::check(&spec)

@@ -560,23 +560,179 @@ fn hooks() {
     }
 }
 
+/// A config whose `process.scheduler` is this.
+fn scheduler(value: Value) -> [(&'static str, Value); 1] {
+    [("/process/scheduler", value)]
+}
+
+#[test]
+fn schedulers_and_their_parameters() {
+    let hint = "(hint: see config.md, Linux Process; sched_setattr(2))";
+    let deadline = |runtime: u64, deadline: u64, period: u64| json!({"policy": "SCHED_DEADLINE", "runtime": runtime, "deadline": deadline, "period": period});
+    for (value, reason) in [
+        (json!({"policy": "SCHED_OTHER", "nice": 20}), "nice: 20 is not between -20 and 19"),
+        (json!({"policy": "SCHED_BATCH", "nice": -21}), "nice: -21 is not between -20 and 19"),
+        (
+            json!({"policy": "SCHED_FIFO", "priority": 1, "nice": 1}),
+            "nice: SCHED_FIFO has none: only SCHED_OTHER and SCHED_BATCH do",
+        ),
+        (
+            json!({"policy": "SCHED_IDLE", "nice": 1}),
+            "nice: SCHED_IDLE has none: only SCHED_OTHER and SCHED_BATCH do",
+        ),
+        (json!({"policy": "SCHED_FIFO"}), "priority: 0 is not between 1 and 99 for SCHED_FIFO"),
+        (
+            json!({"policy": "SCHED_RR", "priority": 100}),
+            "priority: 100 is not between 1 and 99 for SCHED_RR",
+        ),
+        (json!({"policy": "SCHED_RR", "priority": -1}), "priority: -1 is not between 1 and 99 for SCHED_RR"),
+        (
+            json!({"policy": "SCHED_OTHER", "priority": 1}),
+            "priority: SCHED_OTHER has none: only SCHED_FIFO and SCHED_RR have one above 0",
+        ),
+        (json!({"policy": "SCHED_OTHER", "runtime": 1}), "runtime: only SCHED_DEADLINE has one"),
+        (json!({"policy": "SCHED_IDLE", "period": 1}), "period: only SCHED_DEADLINE has one"),
+        (deadline(0, 0, 0), "runtime: 0 ns, the kernel takes 1024 or more"),
+        (deadline(1023, 2000, 0), "runtime: 1023 ns, the kernel takes 1024 or more"),
+        (deadline(5000, 4000, 0), "deadline: 4000 ns is less than the runtime, 5000 ns"),
+        (deadline(5000, 6000, 5999), "period: 5999 ns is less than the deadline, 6000 ns"),
+        (deadline(5000, 1 << 63, 0), "deadline: 9223372036854775808 is above 9223372036854775807"),
+        (
+            json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RECLAIM"]}),
+            "flags: SCHED_FLAG_RECLAIM is for SCHED_DEADLINE only",
+        ),
+    ] {
+        refused(&[(&scheduler(value), &format!("process.scheduler.{reason} {hint}"))]);
+    }
+    let hooks = ("/hooks", json!({"startContainer": [{"path": "/a"}]}));
+    let [deadline_only] = scheduler(deadline(5000, 6000, 0));
+    let text = "process.scheduler: a process of SCHED_DEADLINE starts no hooks.startContainer without \
+                SCHED_FLAG_RESET_ON_FORK";
+    refused(&[(&[deadline_only, hooks], &format!("{text} {hint}"))]);
+    for value in [
+        json!({"policy": "SCHED_OTHER"}),
+        json!({"policy": "SCHED_BATCH", "nice": -20, "priority": 0}),
+        json!({"policy": "SCHED_IDLE", "nice": 0}),
+        json!({"policy": "SCHED_RR", "priority": 99}),
+        json!({"policy": "SCHED_FIFO", "flags": ["SCHED_FLAG_KEEP_POLICY"]}),
+        json!({"policy": "SCHED_ISO"}),
+        deadline(1024, 1024, 0),
+        deadline(5000, 6000, 6000),
+    ] {
+        accepted(&[&scheduler(value)]);
+    }
+}
+
+#[test]
+fn io_priorities_and_affinities() {
+    let io = |priority: i64| json!({"class": "IOPRIO_CLASS_RT", "priority": priority});
+    for bad in [-1, 8] {
+        refused(&[(
+            &[("/process/ioPriority", io(bad))],
+            &format!(
+                "process.ioPriority.priority: {bad} is not between 0 and 7 \
+                 (hint: see config.md, Linux Process; ioprio_set(2))"
+            ),
+        )]);
+    }
+    refused(&[
+        (
+            &[("/process/execCPUAffinity", json!({"initial": "0", "final": "3-1"}))],
+            "process.execCPUAffinity.final: \"3-1\" is no range: 3 is above 1 \
+             (hint: see config.md, Linux Process)",
+        ),
+        (
+            &[("/process/execCPUAffinity", json!({"initial": "65536"}))],
+            "process.execCPUAffinity.initial: 65536 is above 65535 (hint: see config.md, Linux Process)",
+        ),
+    ]);
+    accepted(&[
+        &[("/process/ioPriority", io(0))],
+        &[("/process/ioPriority", io(7))],
+        &[("/process/execCPUAffinity", json!({"initial": "0-3,7"}))],
+        &[("/process/execCPUAffinity", json!({}))],
+    ]);
+}
+
+#[test]
+fn memory_policies() {
+    let hint = "(hint: see config-linux.md, Memory policy; set_mempolicy(2))";
+    let policy = |mode: &str, nodes: &str, flags: &[&str]| {
+        [("/linux/memoryPolicy", json!({"mode": mode, "nodes": nodes, "flags": flags}))]
+    };
+    let (fixed, relative, balancing) =
+        ("MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES", "MPOL_F_NUMA_BALANCING");
+    for (mode, nodes, flags, reason) in [
+        ("MPOL_DEFAULT", "0", &[][..], "nodes: MPOL_DEFAULT takes none".to_owned()),
+        ("MPOL_LOCAL", "0-1", &[], "nodes: MPOL_LOCAL takes none".to_owned()),
+        ("MPOL_BIND", "", &[], "nodes: MPOL_BIND needs at least one".to_owned()),
+        ("MPOL_INTERLEAVE", "", &[], "nodes: MPOL_INTERLEAVE needs at least one".to_owned()),
+        ("MPOL_BIND", "0-", &[], "nodes: \"0-\" is no number or range".to_owned()),
+        ("MPOL_BIND", "0", &[fixed, relative], format!("flags: {fixed} and {relative} exclude each other")),
+        (
+            "MPOL_INTERLEAVE",
+            "0",
+            &[balancing],
+            format!("flags: {balancing} is for MPOL_BIND and MPOL_PREFERRED_MANY only"),
+        ),
+        ("MPOL_PREFERRED", "", &[relative], format!("flags: {relative} says nothing without nodes")),
+        ("MPOL_LOCAL", "", &[fixed], format!("flags: {fixed} says nothing without nodes")),
+    ] {
+        refused(&[(&policy(mode, nodes, flags), &format!("linux.memoryPolicy.{reason} {hint}"))]);
+    }
+    accepted(&[
+        &policy("MPOL_DEFAULT", "", &[]),
+        &policy("MPOL_PREFERRED", "", &[]),
+        &policy("MPOL_BIND", "0, 2-3", &[fixed, balancing]),
+        &policy("MPOL_WEIGHTED_INTERLEAVE", "0", &[relative]),
+        &[("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL"}))],
+    ]);
+}
+
+#[test]
+fn labels() {
+    let process = "(hint: see config.md, Linux Process)";
+    let mount = "(hint: see config-linux.md, Mount Label)";
+    let long = "x".repeat(4092);
+    refused(&[
+        (
+            &[("/process/apparmorProfile", json!(" a"))],
+            &format!("process.apparmorProfile \" a\": a blank at its start or end {process}"),
+        ),
+        (
+            &[("/process/apparmorProfile", json!("a\n"))],
+            &format!("process.apparmorProfile \"a\\n\": a blank at its start or end {process}"),
+        ),
+        (
+            &[("/process/apparmorProfile", json!(long))],
+            &format!("process.apparmorProfile: 4092 bytes, the kernel takes at most 4091 {process}"),
+        ),
+        (
+            &[("/process/selinuxLabel", json!("a:b:c\n"))],
+            &format!("process.selinuxLabel \"a:b:c\\n\": ends in a line feed {process}"),
+        ),
+        (
+            &[("/linux/mountLabel", json!("a\"b"))],
+            &format!("linux.mountLabel \"a\\\"b\": holds \"\\\"\" {mount}"),
+        ),
+        (
+            &[("/linux/mountLabel", json!("a\0"))],
+            &format!("linux.mountLabel \"a\\0\": holds \"\\0\" {mount}"),
+        ),
+    ]);
+    accepted(&[&[
+        ("/process/apparmorProfile", json!("a b//&c")),
+        ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0:c1,c2")),
+        ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0:c1,c2")),
+    ]]);
+}
+
 #[test]
 fn what_comes_later_is_refused_by_name() {
     let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
     let cases: &[(&str, Value, &str, &str)] = &[
         ("/process/terminal", json!(true), "process.terminal", "terminals"),
-        ("/process/apparmorProfile", json!("a"), "process.apparmorProfile", "AppArmor profiles"),
-        ("/process/selinuxLabel", json!("a"), "process.selinuxLabel", "SELinux labels"),
-        ("/process/scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler", "schedulers"),
-        (
-            "/process/ioPriority",
-            json!({"class": "IOPRIO_CLASS_BE", "priority": 1}),
-            "process.ioPriority",
-            "I/O priorities",
-        ),
         ("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters"),
-        ("/linux/mountLabel", json!("a"), "linux.mountLabel", "SELinux labels"),
-        ("/linux/memoryPolicy", json!({"mode": "MPOL_LOCAL"}), "linux.memoryPolicy", "memory policies"),
         ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", "network devices"),
     ];
     for (pointer, value, field, what) in cases {

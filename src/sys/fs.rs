@@ -15,6 +15,9 @@ pub(crate) const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// NSFS_MAGIC, linux/magic.h.
 pub(crate) const NSFS_MAGIC: i64 = 0x6e73_6673;
 
+/// SELINUX_MAGIC, linux/magic.h.
+pub(crate) const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+
 /// openat2(2) says EAGAIN when a rename or mount elsewhere raced with `..`; it is asked this often.
 const ATTEMPTS: u32 = 128;
 
@@ -133,6 +136,14 @@ pub(crate) fn magic(fd: impl AsFd) -> Result<i64> {
 /// statfs(2) of a path of the host: the file system's magic number.
 pub(crate) fn magic_of(path: &CStr) -> Result<i64> {
     rustix::fs::statfs(path).map(|s| s.f_type).map_err(failed("statfs", path))
+}
+
+/// Sets the SELinux label of a directory (fsetxattr(2) of `security.selinux`), which may be open by O_PATH alone.
+pub(crate) fn set_label(directory: impl AsFd, label: &CStr) -> Result<()> {
+    let directory = open_child(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::fsetxattr(directory, c"security.selinux", label.to_bytes(), flags)
+        .map_err(failed("fsetxattr", label))
 }
 
 /// Is the mount that this file was opened on read-only (fstatvfs(3), ST_RDONLY)?

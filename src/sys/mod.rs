@@ -10,4 +10,5 @@ pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod scheduler;
 pub(crate) mod socket;
