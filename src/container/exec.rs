@@ -19,12 +19,15 @@ use crate::plan::exec::{self as planning, ExecPlan, Joining, Request};
 use crate::plan::step::{MountCall, Point, StateText, Step};
 use crate::spec;
 use crate::sys::namespace::Shared;
-use crate::sys::{pidfd, process, socket};
+use crate::sys::{fs, pidfd, process, socket};
 use nix::errno::Errno;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
-use std::os::fd::AsFd;
+use rustix::fs::OFlags;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Runs a process in a container.
 ///
@@ -181,7 +184,7 @@ fn give_birth(
     let inheritance = Inheritance {
         steps: &plan.init,
         handles: &[],
-        opened: Vec::new(),
+        opened: plan.root.map(|_| root_of(container).map(Some)).transpose()?.into_iter().collect(),
         mounts: MountCall::default(),
         state: &StateText::default(),
         link: far,
@@ -222,6 +225,17 @@ fn give_birth(
     }
     options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, newborn.pid))?;
     Ok(child.keep())
+}
+
+/// The root directory of the container's process.
+fn root_of(container: &Alive) -> Result<OwnedFd> {
+    let path = CString::new(format!("/proc/{}/root", container.pid())).expect("digits have no NUL");
+    let root = fs::open_host(&path, OFlags::PATH | OFlags::DIRECTORY)?;
+    // It still lives: the pid was its own.
+    match container.exited(Duration::ZERO)? {
+        false => Ok(root),
+        true => Err(Error::new("cannot exec in a stopped container")),
+    }
 }
 
 /// Whom the first process has given birth to; our child, so that the pid is its own until we reap it.

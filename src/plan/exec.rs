@@ -3,8 +3,8 @@
 
 use super::host::Host;
 use super::process::Becoming;
-use super::step::{Birth, Namespace, Point, Step, Steps};
-use crate::error::{Error, Result};
+use super::step::{Birth, HandleId, Namespace, Point, Step, Steps};
+use crate::error::Result;
 use oci_spec::runtime::{LinuxPersonality, Process};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -67,6 +67,8 @@ pub(crate) struct ExecPlan {
     pub(crate) warnings: Vec<String>,
     /// How the process is born.
     pub(crate) birth: Birth,
+    /// The only handle, where there is one: the root of the container's process.
+    pub(crate) root: Option<HandleId>,
     /// process.oomScoreAdj, written by the runtime.
     pub(crate) oom_score_adj: Option<i32>,
     /// As in a plan of a container: what only the runtime may raise.
@@ -85,9 +87,6 @@ pub(crate) fn plan(
     host: &Host,
     request: &Request<'_>,
 ) -> Result<ExecPlan> {
-    if !container.own(Namespace::Mount) {
-        return Err(Error::new("the container has no mount namespace to enter").at("linux.namespaces"));
-    }
     let becoming = Becoming {
         process,
         personality: container.personality.as_ref(),
@@ -103,7 +102,13 @@ pub(crate) fn plan(
         init.push("process", Step::Meet(Point::Born));
     }
     init.push("process", Step::Guard);
-    init.push("linux.namespaces", Step::Enter(container.namespaces));
+    if container.namespaces != 0 {
+        init.push("linux.namespaces", Step::Enter(container.namespaces));
+    }
+    let root = (!container.own(Namespace::Mount)).then_some(HandleId(0));
+    if let Some(root) = root {
+        init.push("root.path", Step::EnterRoot(root));
+    }
     if container.own(Namespace::User) {
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }
@@ -119,7 +124,7 @@ pub(crate) fn plan(
     init.push("process", Step::Setsid);
     init.push("process", Step::Unguard);
     becoming.go(&mut init, request.preserve_fds)?;
-    Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, init })
+    Ok(ExecPlan { warnings, birth, root, oom_score_adj, hard_limits, init })
 }
 
 /// The name of a container's session keyring.

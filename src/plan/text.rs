@@ -183,6 +183,7 @@ impl fmt::Display for Step {
             Step::Unshare(bits) => write!(f, "unshare {}", flags(*bits)),
             Step::Setns(id, kind) => write!(f, "setns {} {id}", kind.name()),
             Step::Enter(bits) => write!(f, "setns to the container's process: {}", flags(*bits)),
+            Step::EnterRoot(id) => write!(f, "chroot to the container's root {id}"),
             Step::Fork => f.write_str("clone3(CLONE_PARENT), exit: the newborn goes on"),
             Step::Setsid => f.write_str("setsid"),
             Step::SessionKeyring(name) => write!(f, "session keyring {name:?}"),
