@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ("cve::binary", cve::binary::CASES),
         ("cve::cgroups", cve::cgroups::CASES),
         ("cve::descriptors", cve::descriptors::CASES),
+        ("cve::exec", cve::exec::CASES),
         ("cve::hooks", cve::hooks::CASES),
         ("cve::identity", cve::identity::CASES),
         ("cve::links", cve::links::CASES),

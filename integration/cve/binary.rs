@@ -25,7 +25,7 @@ cases! {
 }
 
 /// A copy of the binary under test, and what it looked like.
-struct Copy {
+pub(super) struct Copy {
     path: String,
     root: String,
     rootless: bool,
@@ -33,7 +33,7 @@ struct Copy {
 }
 
 impl Copy {
-    fn make(sandbox: &Sandbox, rootless: bool) -> Copy {
+    pub(super) fn make(sandbox: &Sandbox, rootless: bool) -> Copy {
         let folder = sandbox.dir.join("copy");
         fs::create_dir(&folder).unwrap();
         let path = folder.join("onggi");
@@ -45,7 +45,7 @@ impl Copy {
         Copy { path: path.display().to_string(), root, rootless, before: snapshot(&folder) }
     }
 
-    fn call(&self, sandbox: &Sandbox, args: &[&str]) -> Call {
+    pub(super) fn call(&self, sandbox: &Sandbox, args: &[&str]) -> Call {
         let words = [self.path.as_str(), "--root", &self.root].into_iter().chain(args.iter().copied());
         let name = format!("copy-{}", fs::read_dir(sandbox.dir.join("calls")).unwrap().count());
         let call = Call::new(words, &sandbox.dir.join("calls").join(name)).env("ONGGI_TEST", &sandbox.token);
@@ -53,7 +53,7 @@ impl Copy {
     }
 
     #[track_caller]
-    fn assert_untouched(&self, what: &str) {
+    pub(super) fn assert_untouched(&self, what: &str) {
         let after = snapshot(Path::new(&self.path).parent().unwrap());
         super::assert_same(&self.before, &after, what);
     }
@@ -122,7 +122,7 @@ fn cve_2019_5736_process_is_the_runtime(sandbox: &mut Sandbox) {
 
 /// Opens the executable of every process that is not busybox while it runs, keeps the descriptor, and writes to it
 /// in every way there is when told that the process is gone.
-const CATCH: &str = r#"cd /
+pub(super) const CATCH: &str = r#"cd /
     while [ ! -e /go ]; do usleep 3000; done
     while [ ! -e /gone ]; do
       for pid in /proc/[0-9]*; do
@@ -150,7 +150,7 @@ const CATCH: &str = r#"cd /
     echo >> /over; sleep 100"#;
 
 /// Everything a container's root can be given.
-const ALL: [&str; 14] = [
+pub(super) const ALL: [&str; 14] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -210,7 +210,7 @@ fn catch(sandbox: &mut Sandbox, copy: &Copy, victim: &[&str], started: bool) -> 
 
 /// A pipe for the second container's output that is full: a runtime that prints its version waits there and can be
 /// looked at in peace.
-fn stuffed_pipe(sandbox: &Sandbox) -> File {
+pub(super) fn stuffed_pipe(sandbox: &Sandbox) -> File {
     let path = sandbox.path("pipe");
     mkfifo(Path::new(&path), Mode::from_bits_truncate(0o666)).unwrap();
     let mut options = OpenOptions::new();
@@ -283,7 +283,7 @@ fn attack_executable(sandbox: &Sandbox, pid: i32) {
 }
 
 /// A program of the image whose interpreter is the runtime.
-fn give_interpreter(sandbox: &Sandbox) {
+pub(super) fn give_interpreter(sandbox: &Sandbox) {
     give_libraries(sandbox);
     fs::write(sandbox.rootfs("entry"), "#!/proc/self/exe --version\n").unwrap();
     fs::set_permissions(sandbox.rootfs("entry"), PermissionsExt::from_mode(0o755)).unwrap();

@@ -19,7 +19,7 @@ cases! {
 }
 
 /// Three descriptors that the caller forgot: the host's root, the trap, and the secret.
-fn leaking(call: Call, trap: &Trap) -> Call {
+pub(super) fn leaking(call: Call, trap: &Trap) -> Call {
     let script = format!(r#"exec 3</ 7<{0} 9<>{0}/secret; exec "$@""#, trap.text());
     call.through(&["/bin/sh", "-c", &script, "sh"])
 }

@@ -8,6 +8,7 @@
 pub(crate) mod binary;
 pub(crate) mod cgroups;
 pub(crate) mod descriptors;
+pub(crate) mod exec;
 pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod links;

@@ -28,13 +28,13 @@ const STARTS: usize = 60;
 const TIME: Duration = Duration::from_secs(20);
 
 /// Exchanges pairs of names until it is dropped.
-struct Exchange {
+pub(super) struct Exchange {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<u64>>,
 }
 
 impl Exchange {
-    fn start(pairs: Vec<(PathBuf, PathBuf)>) -> Exchange {
+    pub(super) fn start(pairs: Vec<(PathBuf, PathBuf)>) -> Exchange {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let work = move || {
@@ -76,7 +76,7 @@ fn soak(sandbox: &Sandbox, trap: &Trap, mut check: impl FnMut(&Output)) {
 }
 
 /// A folder and a link to the trap, side by side.
-fn pair(folder: &Path, name: &str, aim: &str) -> (PathBuf, PathBuf) {
+pub(super) fn pair(folder: &Path, name: &str, aim: &str) -> (PathBuf, PathBuf) {
     let (real, false_one) = (folder.join(name), folder.join(format!("{name}.link")));
     fs::create_dir_all(&real).unwrap();
     symlink(aim, &false_one).unwrap();

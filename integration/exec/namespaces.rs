@@ -23,6 +23,8 @@ cases! {
     without_a_pid_namespace;
     with_nothing_but_a_mount_namespace;
     without_a_mount_namespace;
+    without_any_namespace;
+    without_pivot_root;
     in_a_time_namespace: Need::File("/proc/self/ns/time");
     in_a_cgroup_namespace;
     with_hidepid;
@@ -198,15 +200,47 @@ fn with_nothing_but_a_mount_namespace(sandbox: &mut Sandbox) {
     assert_eq!(inside(sandbox, &[], "ls /bin/busybox; ls /home"), "/bin/busybox\nuser");
 }
 
-/// It would stand in the host's root: refused, not done by halves.
+/// The container stands in a chroot, in the mounts of the host: so does the newcomer.
 fn without_a_mount_namespace(sandbox: &mut Sandbox) {
     sandbox.without_namespace("mount").set("/mounts", json!([]));
     sandbox.unset("/linux/maskedPaths").unset("/linux/readonlyPaths");
     sandbox.args(&["/bin/sleep", "100"]);
-    let output = sandbox.begin("run", &["--detach"]).finish();
-    if output.status.success() {
-        refused(sandbox, &[], &["/bin/true"], &["linux.namespaces", "mount namespace"]);
+    sandbox.begin("run", &["--detach"]).finish().ok();
+    let mounts = fs::read_link("/proc/self/ns/mnt").unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{}/ns/mnt", sandbox.pid())).unwrap(), mounts);
+    let up = "../".repeat(40);
+    let script =
+        format!("pwd; ls /home; [ -e {up}bin/busybox ] && echo inside; ls {up}proc | wc -l; echo > /mine");
+    for options in [&[][..], &["--user", "1000:1000", "--cwd", "/home/user"]] {
+        let output = exec(sandbox, options, &["/bin/sh", "-c", &script]).finish();
+        let place = options.last().unwrap_or(&"/");
+        assert_eq!(output.text(), format!("{place}\nuser\ninside\n0"), "{}", output.describe());
     }
+    assert!(sandbox.rootfs("mine").exists());
+    refused(sandbox, &["--cwd", "/home/../../nowhere"], &["/bin/true"], &["process.cwd"]);
+}
+
+/// Without a namespace at all: a chroot and control groups are what is left.
+fn without_any_namespace(sandbox: &mut Sandbox) {
+    sandbox.unset("/hostname").set("/linux/namespaces", json!([])).set("/mounts", json!([]));
+    sandbox.unset("/linux/maskedPaths").unset("/linux/readonlyPaths").args(&["/bin/sleep", "100"]);
+    sandbox.begin("run", &["--detach"]).finish().ok();
+    assert_eq!(inside(sandbox, &[], "pwd; ls /home; ls /proc | wc -l"), "/\nuser\n0");
+    exec(sandbox, &[], &["/bin/sh", "-c", "exit 9"]).finish().code(9);
+}
+
+/// The root of the mount namespace is still the host's there, covered by the container's.
+fn without_pivot_root(sandbox: &mut Sandbox) {
+    sandbox.args(&["/bin/sleep", "100"]);
+    sandbox.begin("run", &["--detach", "--no-pivot"]).finish().ok();
+    let up = "../".repeat(40);
+    let script = format!(
+        "ls /home; ls {up}home; readlink /proc/self/ns/mnt; [ -e {} ] && echo outside",
+        sandbox.path(".")
+    );
+    let own = fs::read_link(format!("/proc/{}/ns/mnt", sandbox.pid())).unwrap().display().to_string();
+    let output = exec(sandbox, &[], &["/bin/sh", "-c", &script]).finish();
+    assert_eq!(output.text(), format!("user\nuser\n{own}"), "{}", output.describe());
 }
 
 fn in_a_time_namespace(sandbox: &mut Sandbox) {

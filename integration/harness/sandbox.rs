@@ -359,7 +359,13 @@ impl Sandbox {
     pub(crate) fn close(&mut self) -> Vec<String> {
         for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
-            let _ = self.onggi(&["delete", "--force", &id]).finish();
+            // What joined a container belongs to us: its pid namespace does not end before it is reaped.
+            let mut delete = self.onggi(&["delete", "--force", &id]).spawn();
+            until(20, || {
+                super::reap_orphans();
+                delete.has_ended()
+            });
+            let _ = delete.finish();
         }
         let mut left = Vec::new();
         until(3, || {

@@ -26,6 +26,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Runs a process in a container.
 ///
@@ -48,7 +49,12 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let chosen = SubCgroups::parse(&options.cgroups)?;
         let entrance = seen.saved().cgroup.as_ref().map(|record| record.entrance(&chosen)).transpose()?;
         let attach = entrance.as_ref().is_some_and(Entrance::attaches_after_birth);
-        let request = Request { id: id.as_str(), preserve_fds: options.preserve_fds, attach };
+        let request = Request {
+            id: id.as_str(),
+            container: container.pid(),
+            preserve_fds: options.preserve_fds,
+            attach,
+        };
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
@@ -68,8 +74,12 @@ fn enterable(seen: &mut Seen, ignore_paused: bool) -> Result<Alive> {
             Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"))
         }
         (Status::Creating, _) => Err(Error::new("cannot exec in a container that is being created")),
-        _ => Err(Error::new("cannot exec in a stopped container")),
+        _ => Err(stopped()),
     }
+}
+
+fn stopped() -> Error {
+    Error::new("cannot exec in a stopped container")
 }
 
 /// The process that is asked for.
@@ -180,10 +190,15 @@ fn give_birth(
     if !options.detach {
         foreground::hold_signals()?;
     }
+    let opened = handles::open(&plan.handles)?;
+    if container.exited(Duration::ZERO)? {
+        // What was opened by its pid may be another's.
+        return Err(stopped());
+    }
     let inheritance = Inheritance {
         steps: &plan.init,
         handles: &plan.handles,
-        opened: handles::open(&plan.handles)?,
+        opened,
         mounts: MountCall::default(),
         state: &StateText::default(),
         link: far,

@@ -17,6 +17,7 @@ fn open_one(handle: &Handle) -> Result<Option<OwnedFd>> {
     match handle {
         Handle::Namespace { path, kind, foreign } => open_namespace(path, *kind, foreign.as_ref()).map(Some),
         Handle::Procfs => open_procfs().map(Some),
+        Handle::Root(pid) => open_root(*pid).map(Some),
         Handle::Tree(tree) if tree.late => Ok(None),
         Handle::Tree(tree) => {
             let namespace = tree.idmap.as_ref().map(user_namespace).transpose()?;
@@ -29,6 +30,12 @@ fn open_one(handle: &Handle) -> Result<Option<OwnedFd>> {
 fn open_procfs() -> Result<OwnedFd> {
     let fd = fs::open_host(c"/proc", OFlags::PATH | OFlags::DIRECTORY)?;
     if fs::magic(&fd)? == fs::PROC_MAGIC { Ok(fd) } else { Err(Error::new("/proc is not a procfs")) }
+}
+
+/// The caller knows whether the process is the one that it means, and lives.
+fn open_root(pid: i32) -> Result<OwnedFd> {
+    let path = CString::new(format!("/proc/{pid}/root")).expect("digits have no NUL");
+    fs::open_host(&path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
 /// Opens a namespace, of the right kind, on nsfs.

@@ -16,6 +16,22 @@ const READ_ONLY: u64 = 0x1 | 0x2 | 0x4;
 /// The binary is far smaller; a copy in memory is bounded all the same.
 const LARGEST: usize = 64 << 20;
 
+/// What of the caller's environment the program still knows when it is sealed: all that it ever reads. The rest may
+/// hold what is none of a container's business, and could be read from /proc/PID/environ by a process that may trace
+/// init.
+const KEPT: [&str; 10] = [
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
+    "LD_LIBRARY_PATH",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "PATH",
+    "USER",
+    "XDG_RUNTIME_DIR",
+];
+
 /// Returns only in a process whose binary is sealed. Call it first: nothing may be open yet.
 ///
 /// # Errors
@@ -31,7 +47,8 @@ pub(crate) fn seal() -> Result<()> {
             .collect()
     };
     let args = strings(&mut std::env::args_os())?;
-    let env = strings(&mut std::env::vars_os().map(|(mut key, value)| {
+    let kept = std::env::vars_os().filter(|(key, _)| KEPT.iter().any(|name| key == name));
+    let env = strings(&mut kept.map(|(mut key, value)| {
         key.push("=");
         key.push(value);
         key

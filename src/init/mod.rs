@@ -109,6 +109,10 @@ impl Init<'_> {
             Step::Unshare(flags) => namespace::unshare(*flags),
             Step::Setns(handle, kind) => namespace::setns(self.take(*handle), kind.flag()),
             Step::Enter(flags) => self.enter(*flags),
+            Step::EnterRoot(handle) => {
+                process::fchdir(self.take(*handle))?;
+                mount::chroot_here()
+            }
             Step::Fork => self.fork(),
             Step::Setsid => process::setsid(),
             Step::SessionKeyring(name) => self.session_keyring(name),

@@ -5,8 +5,8 @@ use super::host::Host;
 use super::lsm;
 use super::process::Becoming;
 use super::property;
-use super::step::{Become, Birth, Field, Handle, Namespace, Point, Property, Step, Steps};
-use crate::error::{Error, Result};
+use super::step::{Become, Birth, Field, Handle, HandleId, Namespace, Point, Property, Step, Steps};
+use crate::error::Result;
 use crate::spec::mask::Mask;
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process};
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,8 @@ impl Joining {
 pub(crate) struct Request<'a> {
     /// The container's id.
     pub(crate) id: &'a str,
+    /// The pid of its process.
+    pub(crate) container: i32,
     /// This many descriptors from 3 on reach the process.
     pub(crate) preserve_fds: u32,
     /// Some control groups take the process only once it is born.
@@ -119,9 +121,6 @@ pub(crate) fn plan(
     host: &Host,
     request: &Request<'_>,
 ) -> Result<ExecPlan> {
-    if !container.own(Namespace::Mount) {
-        return Err(Error::new("the container has no mount namespace to enter").at("linux.namespaces"));
-    }
     let becoming = Becoming {
         process,
         personality: container.personality.as_ref(),
@@ -142,7 +141,13 @@ pub(crate) fn plan(
     if !final_cpus.is_empty() {
         init.push("process.execCPUAffinity.final", Become::Property(Property::Affinity(final_cpus)));
     }
-    init.push("linux.namespaces", Step::Enter(container.namespaces));
+    if container.namespaces != 0 {
+        init.push("linux.namespaces", Step::Enter(container.namespaces));
+    }
+    if !container.own(Namespace::Mount) {
+        handles.push((Field::new("root.path"), Handle::Root(request.container)));
+        init.push("root.path", Step::EnterRoot(HandleId(handles.len() - 1)));
+    }
     if container.own(Namespace::User) {
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }

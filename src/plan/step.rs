@@ -152,6 +152,8 @@ pub(crate) enum Handle {
     Tree(Tree),
     /// The runtime's own /proc, checked to be procfs.
     Procfs,
+    /// The root directory of the process with this pid, a container's.
+    Root(i32),
 }
 
 /// A bind mount's source, cloned by open_tree(2) and given its attributes while nobody can see it.
@@ -337,6 +339,8 @@ pub(crate) enum Step {
     Setns(HandleId, Namespace),
     /// exec: these namespaces of the container's process are entered, by its pidfd in one setns(2) (Linux 5.8).
     Enter(i32),
+    /// exec: the root of the container's process becomes the root; for containers that share the runtime's mounts.
+    EnterRoot(HandleId),
     /// exec: the process that the rest of the list is for is born, a child of the runtime, into the namespaces entered
     /// before; the one before it ends.
     Fork,

@@ -71,6 +71,7 @@ impl fmt::Display for Handle {
                 foreign.iter().try_for_each(|field| write!(f, " other than the runtime's, for {field}"))
             }
             Handle::Tree(tree) => write!(f, "{tree}"),
+            Handle::Root(pid) => write!(f, "root of process {pid}"),
             Handle::Procfs => f.write_str("the runtime's procfs"),
         }
     }
@@ -204,6 +205,7 @@ impl fmt::Display for Step {
             Step::Unshare(bits) => write!(f, "unshare {}", flags(*bits)),
             Step::Setns(id, kind) => write!(f, "setns {} {id}", kind.name()),
             Step::Enter(bits) => write!(f, "setns to the container's process: {}", flags(*bits)),
+            Step::EnterRoot(id) => write!(f, "chroot to the container's root {id}"),
             Step::Fork => f.write_str("clone3(CLONE_PARENT), exit: the newborn goes on"),
             Step::Setsid => f.write_str("setsid"),
             Step::SessionKeyring(name) => write!(f, "session keyring {name:?}"),
