@@ -19,6 +19,9 @@ cases! {
     exec_is_confined_as_the_container: Need::AppArmor(true);
     exec_has_a_profile_of_its_own: Need::AppArmor(true);
     exec_with_a_profile_that_is_not_loaded: Need::AppArmor(true);
+    selinux_labels_process_and_mounts: Need::Selinux(true);
+    selinux_labels_processes_of_exec: Need::Selinux(true);
+    selinux_label_that_is_unknown: Need::Selinux(true);
     exec_without_apparmor_is_an_error: Need::AppArmor(false);
     exec_without_selinux_is_an_error: Need::Selinux(false);
     selinux_that_is_off_is_an_error: Need::Selinux(false);
@@ -186,6 +189,61 @@ fn exec_without_selinux_is_an_error(sandbox: &mut Sandbox) {
         ["--process-label", "a:b:c"],
         &["process.selinuxLabel \"a:b:c\"", "SELinux is disabled"],
     );
+}
+
+const PROCESS: &str = "system_u:system_r:container_t:s0:c1,c2";
+const FILES: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+fn selinux_labels_process_and_mounts(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!(PROCESS)).set("/linux/mountLabel", json!(FILES));
+    let output = sandbox
+        .prove("cat /proc/self/attr/current; echo; wc -c </proc/self/attr/keycreate; cat /proc/self/mounts");
+    let [label, keycreate, mounts] = output.splitn(3, '\n').collect::<Vec<_>>()[..] else {
+        panic!("{output}")
+    };
+    assert_eq!((label.trim_end_matches('\0'), keycreate), (PROCESS, "0"));
+    for (place, labelled) in [
+        ("/dev", true),
+        ("/dev/shm", true),
+        ("/dev/pts", true),
+        ("/proc", false),
+        ("/sys", false),
+        ("/dev/mqueue", false),
+    ] {
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(place)).unwrap();
+        assert_eq!(line.contains(&format!("context=\"{FILES}\"")), labelled, "{line}");
+    }
+    sandbox.start_sleeper();
+    let pid = sandbox.pid();
+    let label = |path: &str| {
+        let mut label = [0; 256];
+        let path = format!("/proc/{pid}/root{path}");
+        let length = rustix::fs::getxattr(path, "security.selinux", &mut label).unwrap();
+        String::from_utf8_lossy(&label[..length]).trim_end_matches('\0').to_owned()
+    };
+    assert_eq!((label("/dev/mqueue").as_str(), label("/dev/shm").as_str()), (FILES, FILES));
+}
+
+fn selinux_labels_processes_of_exec(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!(PROCESS));
+    sandbox.start_sleeper();
+    let other = PROCESS.replace("c1,c2", "c3");
+    for (options, wanted) in [(&[][..], PROCESS), (&["--process-label", &other], &other)] {
+        let words =
+            [&["exec"], options, &[sandbox.token.as_str(), "/bin/cat", "/proc/self/attr/current"]].concat();
+        assert_eq!(sandbox.onggi(&words).finish().ok().text().trim_end_matches('\0'), wanted);
+    }
+}
+
+fn selinux_label_that_is_unknown(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!("system_u:system_r:onggi_missing_t:s0"));
+    sandbox.refused(&[
+        "process.selinuxLabel",
+        "onggi_missing_t",
+        "attr/",
+        "EINVAL",
+        "does not know this label",
+    ]);
 }
 
 fn selinux_that_is_off_is_an_error(sandbox: &mut Sandbox) {
