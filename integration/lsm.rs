@@ -18,6 +18,8 @@ cases! {
     apparmor_profile_that_is_not_loaded: Need::AppArmor(true);
     exec_is_confined_as_the_container: Need::AppArmor(true);
     exec_has_a_profile_of_its_own: Need::AppArmor(true);
+    a_false_proc_while_it_is_created: Need::AppArmor(true);
+    a_false_proc_of_the_container: Need::AppArmor(true);
     exec_with_a_profile_that_is_not_loaded: Need::AppArmor(true);
     selinux_labels_process_and_mounts: Need::Selinux(true);
     selinux_labels_processes_of_exec: Need::Selinux(true);
@@ -57,6 +59,9 @@ impl Profile {
         sandbox.tool_call(&["apparmor_parser", "--remove", &self.file]).finish().ok();
     }
 }
+
+/// Of the hooks of the host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the process says of itself, and whether it can do what the profile forbids.
 const PROOF: &str = "cat /proc/self/attr/current; cat /secret";
@@ -159,6 +164,46 @@ fn exec_has_a_profile_of_its_own(sandbox: &mut Sandbox) {
     let process = json!({ "cwd": "/", "args": current, "apparmorProfile": profile.name });
     let file = sandbox.file("process.json", &process.to_string());
     assert_eq!(own(&["--process", &file], &[]), confined);
+    profile.unload(sandbox);
+}
+
+/// A directory in the place of /proc, or over it, with the files that a label would be written to.
+const FALSE_PROC: &str = "mount -t tmpfs none $proc && cd $proc && mkdir -p self/task 1/task/1/attr/apparmor \
+    self/attr/apparmor && ln -s self thread-self && echo nothing | tee self/attr/exec self/attr/apparmor/exec \
+    1/task/1/attr/exec 1/task/1/attr/apparmor/exec >log";
+
+fn label_of(pid: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap().trim().to_owned()
+}
+
+/// Somebody has won the race for the container's mounts before init is confined: no matter, for invariant 4.
+fn a_false_proc_while_it_is_created(sandbox: &mut Sandbox) {
+    let profile = Profile::load(sandbox);
+    sandbox.set("/process/apparmorProfile", json!(profile.name));
+    let rootfs = sandbox.rootfs("/").display().to_string();
+    let script =
+        format!("for proc in /proc {rootfs}/proc; do ({FALSE_PROC}) || exit 1; done; echo >{rootfs}/covered");
+    let hook = sandbox.tool("hook", &script);
+    sandbox.set("/hooks", json!({ "createContainer": [{ "path": hook, "env": [format!("PATH={PATH}")] }] }));
+    let pid = sandbox.start_sleeper();
+    assert!(sandbox.rootfs("covered").exists());
+    assert_eq!(label_of(&pid.to_string()), format!("{} (enforce)", profile.name));
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    profile.unload(sandbox);
+}
+
+fn a_false_proc_of_the_container(sandbox: &mut Sandbox) {
+    let profile = Profile::load(sandbox);
+    sandbox.capabilities(&["CAP_SYS_ADMIN"]);
+    sandbox.script(&format!("proc=/proc; {FALSE_PROC} && echo >/covered; sleep 100"));
+    sandbox.create();
+    sandbox.start();
+    sandbox.wait_file(sandbox.rootfs("covered"), "\n");
+    let file = sandbox.path("exec.pid");
+    let words = ["exec", "--detach", "--pid-file", &file, "--apparmor", &profile.name, &sandbox.token];
+    sandbox.onggi(&[&words[..], &["/bin/sleep", "50"]].concat()).finish().ok();
+    assert_eq!(label_of(&fs::read_to_string(&file).unwrap()), format!("{} (enforce)", profile.name));
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
     profile.unload(sandbox);
 }
 
