@@ -18,7 +18,12 @@ cases! {
     apparmor_profile_that_is_not_loaded: Need::AppArmor(true);
     exec_is_confined_as_the_container: Need::AppArmor(true);
     exec_has_a_profile_of_its_own: Need::AppArmor(true);
+    a_false_proc_while_it_is_created: Need::AppArmor(true);
+    a_false_proc_of_the_container: Need::AppArmor(true);
     exec_with_a_profile_that_is_not_loaded: Need::AppArmor(true);
+    selinux_labels_process_and_mounts: Need::Selinux(true);
+    selinux_labels_processes_of_exec: Need::Selinux(true);
+    selinux_label_that_is_unknown: Need::Selinux(true);
     exec_without_apparmor_is_an_error: Need::AppArmor(false);
     exec_without_selinux_is_an_error: Need::Selinux(false);
     selinux_that_is_off_is_an_error: Need::Selinux(false);
@@ -54,6 +59,9 @@ impl Profile {
         sandbox.tool_call(&["apparmor_parser", "--remove", &self.file]).finish().ok();
     }
 }
+
+/// Of the hooks of the host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the process says of itself, and whether it can do what the profile forbids.
 const PROOF: &str = "cat /proc/self/attr/current; cat /secret";
@@ -159,6 +167,46 @@ fn exec_has_a_profile_of_its_own(sandbox: &mut Sandbox) {
     profile.unload(sandbox);
 }
 
+/// A directory in the place of /proc, or over it, with the files that a label would be written to.
+const FALSE_PROC: &str = "mount -t tmpfs none $proc && cd $proc && mkdir -p self/task 1/task/1/attr/apparmor \
+    self/attr/apparmor && ln -s self thread-self && echo nothing | tee self/attr/exec self/attr/apparmor/exec \
+    1/task/1/attr/exec 1/task/1/attr/apparmor/exec >log";
+
+fn label_of(pid: &str) -> String {
+    fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap().trim().to_owned()
+}
+
+/// Somebody has won the race for the container's mounts before init is confined: no matter, for invariant 4.
+fn a_false_proc_while_it_is_created(sandbox: &mut Sandbox) {
+    let profile = Profile::load(sandbox);
+    sandbox.set("/process/apparmorProfile", json!(profile.name));
+    let rootfs = sandbox.rootfs("/").display().to_string();
+    let script =
+        format!("for proc in /proc {rootfs}/proc; do ({FALSE_PROC}) || exit 1; done; echo >{rootfs}/covered");
+    let hook = sandbox.tool("hook", &script);
+    sandbox.set("/hooks", json!({ "createContainer": [{ "path": hook, "env": [format!("PATH={PATH}")] }] }));
+    let pid = sandbox.start_sleeper();
+    assert!(sandbox.rootfs("covered").exists());
+    assert_eq!(label_of(&pid.to_string()), format!("{} (enforce)", profile.name));
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    profile.unload(sandbox);
+}
+
+fn a_false_proc_of_the_container(sandbox: &mut Sandbox) {
+    let profile = Profile::load(sandbox);
+    sandbox.capabilities(&["CAP_SYS_ADMIN"]);
+    sandbox.script(&format!("proc=/proc; {FALSE_PROC} && echo >/covered; sleep 100"));
+    sandbox.create();
+    sandbox.start();
+    sandbox.wait_file(sandbox.rootfs("covered"), "\n");
+    let file = sandbox.path("exec.pid");
+    let words = ["exec", "--detach", "--pid-file", &file, "--apparmor", &profile.name, &sandbox.token];
+    sandbox.onggi(&[&words[..], &["/bin/sleep", "50"]].concat()).finish().ok();
+    assert_eq!(label_of(&fs::read_to_string(&file).unwrap()), format!("{} (enforce)", profile.name));
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    profile.unload(sandbox);
+}
+
 /// `exec` with this option fails with these words, and the container goes on.
 fn exec_fails(sandbox: &mut Sandbox, option: [&str; 2], parts: &[&str]) {
     sandbox.start_sleeper();
@@ -186,6 +234,61 @@ fn exec_without_selinux_is_an_error(sandbox: &mut Sandbox) {
         ["--process-label", "a:b:c"],
         &["process.selinuxLabel \"a:b:c\"", "SELinux is disabled"],
     );
+}
+
+const PROCESS: &str = "system_u:system_r:container_t:s0:c1,c2";
+const FILES: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+fn selinux_labels_process_and_mounts(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!(PROCESS)).set("/linux/mountLabel", json!(FILES));
+    let output = sandbox
+        .prove("cat /proc/self/attr/current; echo; wc -c </proc/self/attr/keycreate; cat /proc/self/mounts");
+    let [label, keycreate, mounts] = output.splitn(3, '\n').collect::<Vec<_>>()[..] else {
+        panic!("{output}")
+    };
+    assert_eq!((label.trim_end_matches('\0'), keycreate), (PROCESS, "0"));
+    for (place, labelled) in [
+        ("/dev", true),
+        ("/dev/shm", true),
+        ("/dev/pts", true),
+        ("/proc", false),
+        ("/sys", false),
+        ("/dev/mqueue", false),
+    ] {
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(place)).unwrap();
+        assert_eq!(line.contains(&format!("context=\"{FILES}\"")), labelled, "{line}");
+    }
+    sandbox.start_sleeper();
+    let pid = sandbox.pid();
+    let label = |path: &str| {
+        let mut label = [0; 256];
+        let path = format!("/proc/{pid}/root{path}");
+        let length = rustix::fs::getxattr(path, "security.selinux", &mut label).unwrap();
+        String::from_utf8_lossy(&label[..length]).trim_end_matches('\0').to_owned()
+    };
+    assert_eq!((label("/dev/mqueue").as_str(), label("/dev/shm").as_str()), (FILES, FILES));
+}
+
+fn selinux_labels_processes_of_exec(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!(PROCESS));
+    sandbox.start_sleeper();
+    let other = PROCESS.replace("c1,c2", "c3");
+    for (options, wanted) in [(&[][..], PROCESS), (&["--process-label", &other], &other)] {
+        let words =
+            [&["exec"], options, &[sandbox.token.as_str(), "/bin/cat", "/proc/self/attr/current"]].concat();
+        assert_eq!(sandbox.onggi(&words).finish().ok().text().trim_end_matches('\0'), wanted);
+    }
+}
+
+fn selinux_label_that_is_unknown(sandbox: &mut Sandbox) {
+    sandbox.set("/process/selinuxLabel", json!("system_u:system_r:onggi_missing_t:s0"));
+    sandbox.refused(&[
+        "process.selinuxLabel",
+        "onggi_missing_t",
+        "attr/",
+        "EINVAL",
+        "does not know this label",
+    ]);
 }
 
 fn selinux_that_is_off_is_an_error(sandbox: &mut Sandbox) {

@@ -40,7 +40,7 @@ pub(crate) enum Need {
     Resctrl(bool),
     /// AppArmor is enabled, with the program that loads profiles; or it is not enabled.
     AppArmor(bool),
-    /// SELinux is enabled, or is not.
+    /// SELinux has a policy with the types of containers, and is permissive; or is not enabled.
     Selinux(bool),
 }
 
@@ -145,9 +145,8 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let why = if wanted { "no resctrl is mounted here" } else { "resctrl is mounted here" };
             unless(Need::resctrl().is_some() == wanted, why.into())
         }
-        Need::AppArmor(wanted) => module("AppArmor", apparmor(), wanted)
-            .or_else(|| lacking(Need::Program("apparmor_parser"), layout).filter(|_| wanted)),
-        Need::Selinux(wanted) => module("SELinux", Path::new("/sys/fs/selinux/enforce").exists(), wanted),
+        Need::AppArmor(wanted) => apparmor(wanted, layout),
+        Need::Selinux(wanted) => selinux(wanted),
         Need::UserNamespaces => {
             let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
             let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
@@ -168,8 +167,18 @@ fn module(name: &str, enabled: bool, wanted: bool) -> Option<String> {
     (enabled != wanted).then(|| format!("{name} is {}enabled here", if enabled { "" } else { "not " }))
 }
 
-fn apparmor() -> bool {
-    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+fn apparmor(wanted: bool, layout: Layout) -> Option<String> {
+    let text = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    module("AppArmor", text.starts_with('Y'), wanted)
+        .or_else(|| lacking(Need::Program("apparmor_parser"), layout).filter(|_| wanted))
+}
+
+fn selinux(wanted: bool) -> Option<String> {
+    let enforcing = fs::read_to_string("/sys/fs/selinux/enforce");
+    let enforces = || {
+        (wanted && enforcing.as_deref().is_ok_and(|text| text != "0")).then(|| "SELinux enforces here".into())
+    };
+    module("SELinux", enforcing.is_ok(), wanted).or_else(enforces)
 }
 
 /// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.

@@ -254,14 +254,14 @@ fn set_properties(plan: &ExecPlan, first: &Newborn, link: &Link, born: &AtomicU3
     match link.hear()? {
         Heard::At(Point::Created) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(Error::new("the process was killed before it could start")),
+        Heard::At(_) | Heard::End => return Err(killed()),
     }
     // Who gave birth leaves the pid behind, and ends; the newborn may well be ahead of it.
     if !pidfd::exited(first.pidfd.as_fd(), attend::DEATH_WAIT)? {
         return Err(Error::new("the process that enters the container does not end"));
     }
     attend::set_properties(&plan.properties, born.load(Relaxed) as i32)?;
-    link.go()
+    go(link)
 }
 
 /// Whom the first process has given birth to; our child, so that the pid is its own until we reap it.
@@ -291,6 +291,10 @@ fn settle(
         let put = maps::put(newborn.pid, "oom_score_adj", &adjustment.to_string());
         put.map_err(|error| error.at("process.oomScoreAdj"))?;
     }
+    go(link)
+}
+
+fn go(link: &Link) -> Result<()> {
     link.go().map_err(|error| if error.errno() == Errno::EPIPE as i32 { killed() } else { error })
 }
 
