@@ -41,6 +41,7 @@ mod ps;
 mod resctrl;
 mod sysctl;
 mod systemd;
+mod terminal;
 mod update;
 mod userns;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("cve::procfs", cve::procfs::CASES),
         ("cve::race", cve::race::CASES),
         ("cve::state", cve::state::CASES),
+        ("cve::terminals", cve::terminals::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
         ("systemd", systemd::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
     ])
