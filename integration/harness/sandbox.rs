@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::world::binary;
-use super::{Call, Layout, Output, bundle, leaks, patience};
+use super::{Call, Layout, Output, bundle, leaks, patience, reap_orphans};
 
 /// The world of one test.
 pub(crate) struct Sandbox {
@@ -359,7 +359,13 @@ impl Sandbox {
     pub(crate) fn close(&mut self) -> Vec<String> {
         for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
-            let _ = self.onggi(&["delete", "--force", &id]).finish();
+            // A container ends when what `exec` added to it is reaped, and that is the caller's to do.
+            let mut call = self.onggi(&["delete", "--force", &id]).spawn();
+            until(20, || {
+                reap_orphans();
+                call.has_ended()
+            });
+            let _ = call.finish();
         }
         let mut left = Vec::new();
         until(3, || {
