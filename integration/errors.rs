@@ -48,7 +48,6 @@ cases! {
     ten_megabytes_of_config;
     nul_in_paths;
     paths_of_5000_characters;
-    terminals_are_refused_for_now;
     seccomp_is_refused_for_now;
     env_without_an_equals_sign;
     the_error_names_operation_and_container;
@@ -448,11 +447,6 @@ fn paths_of_5000_characters(sandbox: &mut Sandbox) {
             ("/hooks", json!({ "prestart": [{ "path": long }] }), &["hooks.prestart[0]"]),
         ],
     );
-}
-
-fn terminals_are_refused_for_now(sandbox: &mut Sandbox) {
-    sandbox.set("/process/terminal", json!(true));
-    sandbox.refused(&["process.terminal"]);
 }
 
 fn seccomp_is_refused_for_now(sandbox: &mut Sandbox) {

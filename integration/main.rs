@@ -41,6 +41,7 @@ mod ps;
 mod resctrl;
 mod sysctl;
 mod systemd;
+mod terminal;
 mod update;
 mod userns;
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ("cve::procfs", cve::procfs::CASES),
         ("cve::race", cve::race::CASES),
         ("cve::state", cve::state::CASES),
+        ("cve::terminals", cve::terminals::CASES),
         ("cycles", cycles::CASES),
         ("devices", devices::CASES),
         ("errors", errors::CASES),
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         ("resctrl", resctrl::CASES),
         ("sysctl", sysctl::CASES),
         ("systemd", systemd::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
         ("userns", userns::CASES),
     ])

@@ -18,6 +18,7 @@ pub(crate) mod passwd;
 pub(crate) mod procfs;
 pub(crate) mod race;
 pub(crate) mod state;
+pub(crate) mod terminals;
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -200,7 +201,7 @@ fn without_mounts(sandbox: &mut Sandbox, place: &str) {
 const USER: u32 = 12345;
 
 /// Makes everything of the sandbox that user's, and the configuration one that needs no root.
-fn unprivileged(sandbox: &mut Sandbox) {
+pub(crate) fn unprivileged(sandbox: &mut Sandbox) {
     let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
     sandbox.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
     sandbox.unset("/linux/resources").unset("/linux/cgroupsPath");
@@ -215,7 +216,7 @@ fn unprivileged(sandbox: &mut Sandbox) {
 }
 
 /// The call as that user.
-fn as_user(call: Call) -> Call {
+pub(crate) fn as_user(call: Call) -> Call {
     let user = USER.to_string();
     call.through(&["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--inh-caps=-all", "--"])
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::{patience, processes};
+use super::{Pty, patience, processes};
 
 /// A call that has not started yet.
 pub(crate) struct Call {
@@ -26,6 +27,8 @@ pub(crate) struct Call {
     stderr: PathBuf,
     limit: Duration,
     hidden: Option<&'static str>,
+    /// Standard input, and perhaps standard output and error.
+    terminal: Option<(OwnedFd, bool)>,
 }
 
 /// A call under way.
@@ -65,6 +68,7 @@ impl Call {
             stdout,
             limit: patience::limit(20),
             hidden: None,
+            terminal: None,
         }
     }
 
@@ -84,6 +88,16 @@ impl Call {
     pub(crate) fn stdin(mut self, file: &Path) -> Call {
         self.stdin = Some(file.to_owned());
         self
+    }
+
+    /// On a terminal: standard input, output and error, and in a session of its own the controlling one.
+    pub(crate) fn on(self, pty: &Pty) -> Call {
+        Call { terminal: Some((pty.peer(), true)), ..self.through(&["setsid", "-c"]) }
+    }
+
+    /// The same, but standard output and error are files all the same.
+    pub(crate) fn typed_on(self, pty: &Pty) -> Call {
+        Call { terminal: Some((pty.peer(), false)), ..self.through(&["setsid", "-c"]) }
     }
 
     /// Puts words in front of the command line: `setpriv …`, `sh -c '…; exec "$@"' sh`.
@@ -118,6 +132,13 @@ impl Call {
         let stdin = self.stdin.map_or_else(Stdio::null, |file| File::open(file).unwrap().into());
         command.stdin(stdin);
         command.stdout(File::create(&self.stdout).unwrap()).stderr(File::create(&self.stderr).unwrap());
+        if let Some((terminal, all)) = &self.terminal {
+            let end = || Stdio::from(terminal.try_clone().unwrap());
+            command.stdin(end());
+            if *all {
+                command.stdout(end()).stderr(end());
+            }
+        }
         let shown = words.iter().map(|word| shorten(&word.to_string_lossy())).collect::<Vec<_>>().join(" ");
         let child = match self.hidden {
             None => processes::spawn(&mut command),

@@ -10,6 +10,7 @@ mod leaks;
 mod needs;
 mod patience;
 mod processes;
+mod pty;
 mod sandbox;
 mod world;
 
@@ -22,5 +23,6 @@ pub(crate) use processes::{
     forget, hold, is_alive, output, parent, processes_in_state, reap_orphans, spawn, start_time, state_of,
     status_field,
 };
+pub(crate) use pty::Pty;
 pub(crate) use sandbox::{Sandbox, until};
 pub(crate) use world::{binary, main};

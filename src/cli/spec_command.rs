@@ -1,6 +1,5 @@
 //! `spec`: a config.json to start from (config.md, config-linux.md), as runc writes it but tighter: more is masked,
-//! a cgroup namespace of its own, no inheritable and no ambient capabilities. `terminal` is false as long as terminals
-//! are not built. Types of our own, because the order of keys is for people and oci-spec keeps capabilities in sets.
+//! a cgroup namespace of its own, no inheritable and no ambient capabilities. Types of our own, because the order of keys is for people and oci-spec keeps capabilities in sets.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -192,7 +191,7 @@ fn config(rootless: Option<(u32, u32)>, throttles: Vec<String>) -> Config {
     Config {
         oci_version: features::VERSION_MAX,
         process: Process {
-            terminal: false,
+            terminal: true,
             user: User { uid: 0, gid: 0 },
             args: ["sh"],
             env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],

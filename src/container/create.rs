@@ -7,6 +7,7 @@ use super::child::{self, Child};
 use super::id::ContainerId;
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
+use super::terminal::Console;
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe};
 use super::{attend, delete};
 use crate::cgroup::resctrl::Resctrl;
@@ -29,7 +30,8 @@ use std::path::{Path, PathBuf};
 /// Creates a container, which then waits for `start`.
 pub(crate) fn create(settings: &Settings, id: &str, options: &CreateOptions) -> Result<()> {
     let act = || {
-        let created = Creation::prepare(settings, id, options, true)?.carry_out(settings, options)?;
+        let creation = Creation::prepare(settings, id, options, true)?.with_console(true, options)?;
+        let created = creation.carry_out(settings, options)?;
         match created.link.go() {
             Ok(()) => Ok(()),
             Err(error) => created.undo(settings, options).and(Err(error)),
@@ -74,7 +76,8 @@ pub(super) struct Creation {
     saved: Saved,
     systemd: Option<Systemd>,
     gate: bool,
-    console: bool,
+    terminal: bool,
+    console: Console,
     nonstop: bool,
 }
 
@@ -83,6 +86,8 @@ pub(super) struct Created {
     pub(super) locked: Locked,
     pub(super) newborn: Newborn,
     pub(super) link: Link,
+    /// Its terminal's master has been sent here, for the runtime in the foreground.
+    pub(super) console: Option<OwnedFd>,
     /// It has its word already, and does not wait.
     pub(super) told: bool,
 }
@@ -140,22 +145,24 @@ impl Creation {
         let warnings = warnings.iter().chain(&plan.warnings).chain(&plan.cgroup.warnings);
         warnings.for_each(|warning| (settings.warn)(warning));
         let saved = saved(&id, &spec, &plan, bundle, config);
-        let console = options.console_socket.is_some();
+        let terminal = spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
         // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.
         let told = options.pid_file.is_some() || options.pidfd_socket.is_some();
         let nothing_to_do = !told && plan.oom_score_adj.is_none() && plan.properties.is_empty();
         let nonstop = !gate && nothing_to_do && plan.meets_only_at_created();
-        Ok(Creation { id, root: settings.root.clone(), plan, saved, systemd, gate, console, nonstop })
+        let (root, console) = (settings.root.clone(), Console::None);
+        Ok(Creation { id, root, plan, saved, systemd, gate, terminal, console, nonstop })
+    }
+
+    /// Decides where its terminal goes. `detached`: the runtime will not stay.
+    pub(super) fn with_console(self, detached: bool, options: &CreateOptions) -> Result<Self> {
+        let console = Console::of(self.terminal, detached, options.console_socket.as_deref())?;
+        Ok(Creation { console, ..self })
     }
 
     /// Does it, up to `created`. If anything fails, nothing is left.
     pub(super) fn carry_out(self, settings: &Settings, options: &CreateOptions) -> Result<Created> {
-        let Creation { id, root, plan, saved, systemd, gate, console, nonstop } = self;
-        if console {
-            return Err(
-                Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
-            );
-        }
+        let Creation { id, root, plan, saved, systemd, gate, console, nonstop, .. } = self;
         let taken = |e: Error| if exists(&root, &id) { already_exists() } else { e };
         let survey = Survey::of(&plan.cgroup, systemd).map_err(taken)?;
         let mut resctrl = plan.resctrl.as_ref().map(Resctrl::survey).transpose().map_err(taken)?;
@@ -164,6 +171,7 @@ impl Creation {
         let mut claim = Claim::new(&root, &id, saved)?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
+        let way = console.open()?;
         let mut cgroup = survey.create()?;
         cgroup.limit()?;
         resctrl.iter_mut().try_for_each(Resctrl::prepare)?;
@@ -182,6 +190,7 @@ impl Creation {
             state,
             link: far,
             gate,
+            console: way.far,
             progress,
             born,
             preserved,
@@ -215,7 +224,7 @@ impl Creation {
         }
         resctrl.into_iter().for_each(Resctrl::keep);
         cgroup.keep();
-        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, told: nonstop })
+        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, console: way.near, told: nonstop })
     }
 
     /// The process stands at `Created`: what is left is done, and the world told. The pid file comes last, so that it

@@ -8,6 +8,7 @@ use super::id::ContainerId;
 use super::process::Process as Alive;
 use super::state::{Facts, Status};
 use super::store::Seen;
+use super::terminal::{Console, Terminal};
 use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe};
 use crate::cgroup::entrance::Entrance;
 use crate::error::{Error, Result};
@@ -41,11 +42,8 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let joining = &seen.saved().joining;
         let process = complete(options, joining)?;
         spec::check_process(&process)?;
-        if options.console_socket.is_some() {
-            return Err(
-                Error::new("there is no terminal to send: process.terminal is false").at("--console-socket")
-            );
-        }
+        let wanted = process.terminal().unwrap_or(false);
+        let console = Console::of(wanted, options.detach, options.console_socket.as_deref())?;
         let chosen = SubCgroups::parse(&options.cgroups)?;
         let entrance = seen.saved().cgroup.as_ref().map(|record| record.entrance(&chosen)).transpose()?;
         let attach = entrance.as_ref().is_some_and(Entrance::attaches_after_birth);
@@ -58,8 +56,8 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
-        let newborn = give_birth(&plan, options, &container, entrance)?;
-        if options.detach { Ok(0) } else { foreground::attend(&newborn) }
+        let (newborn, terminal) = give_birth(&plan, options, &container, entrance, &console)?;
+        if options.detach { Ok(0) } else { foreground::attend(&newborn, terminal) }
     };
     act().map_err(|error: Error| error.during(format!("exec {id}")))
 }
@@ -179,7 +177,8 @@ fn give_birth(
     options: &ExecOptions,
     container: &Alive,
     mut entrance: Option<Entrance<'_>>,
-) -> Result<Newborn> {
+    console: &Console,
+) -> Result<(Newborn, Option<Terminal>)> {
     let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
     let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
     let beside = container.fd().try_clone_to_owned();
@@ -195,6 +194,7 @@ fn give_birth(
         // What was opened by its pid may be another's.
         return Err(stopped());
     }
+    let way = console.open()?;
     let inheritance = Inheritance {
         steps: &plan.init,
         handles: &plan.handles,
@@ -203,6 +203,7 @@ fn give_birth(
         state: &StateText::default(),
         link: far,
         gate: None,
+        console: way.far,
         progress,
         born,
         preserved: (3..3 + options.preserve_fds as i32).collect(),
@@ -242,8 +243,9 @@ fn give_birth(
         let pidfd = newborn.pidfd.as_fd();
         socket::send(socket.as_fd(), b"pidfd", &[pidfd]).map_err(|e| e.at("--pidfd-socket"))?;
     }
+    let terminal = way.near.as_ref().map(Terminal::attend).transpose()?;
     options.pid_file.as_deref().map_or(Ok(()), |path| pid_file::write(path, newborn.pid))?;
-    Ok(child.keep())
+    Ok((child.keep(), terminal))
 }
 
 /// At `Created`: what only the runtime can set of the process itself, since a fork would not pass it on.

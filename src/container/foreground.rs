@@ -1,6 +1,7 @@
-//! The runtime as the parent in the foreground: it forwards signals to one process, reaps orphans, and learns the
-//! process's exit status.
+//! The runtime as the parent in the foreground: it forwards signals to one process, reaps orphans, attends the
+//! process's terminal, and learns its exit status.
 
+use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
 use crate::sys::pidfd;
@@ -36,28 +37,42 @@ fn signals() -> SigSet {
     set
 }
 
-/// Waits for the process, forwarding signals and reaping orphans meanwhile.
+/// Who only waits for the last output of a process that has ended need not wait any longer.
+const IMPATIENT: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Waits for the process, forwarding signals, reaping orphans, and attending its terminal meanwhile.
 ///
 /// # Returns
 /// Its exit status, 128+n if signal n killed it.
-pub(super) fn attend(newborn: &Newborn) -> Result<u8> {
+pub(super) fn attend(newborn: &Newborn, mut terminal: Option<Terminal>) -> Result<u8> {
     let failed = |call: &'static str| move |errno: nix::Error| Error::call(call, errno as i32);
     let incoming = SignalFd::with_flags(&signals(), SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
+    let next = || incoming.read_signal().map_err(failed("read(signalfd)"));
     // It may have ended before we listened.
-    if let Some(status) = reap(newborn.pid)? {
-        return Ok(status);
-    }
-    loop {
-        let Some(info) = incoming.read_signal().map_err(failed("read(signalfd)"))? else { continue };
-        if info.ssi_signo as i32 == libc::SIGCHLD {
-            if let Some(status) = reap(newborn.pid)? {
-                return Ok(status);
-            }
-            continue;
+    let mut ended = reap(newborn.pid)?;
+    let status = loop {
+        if let Some(status) = ended {
+            break status;
         }
-        // False, it has just ended: its SIGCHLD is under way.
-        pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), info.ssi_signo as i32)?;
+        if let Some(terminal) = &mut terminal {
+            terminal.copy_until(incoming.as_fd())?;
+        }
+        let Some(info) = next()? else { continue };
+        match info.ssi_signo as i32 {
+            libc::SIGCHLD => ended = reap(newborn.pid)?,
+            libc::SIGWINCH if terminal.as_ref().is_some_and(Terminal::resize) => {}
+            // False, it has just ended: its SIGCHLD is under way.
+            signal => drop(pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), signal)?),
+        }
+    };
+    while let Some(left) = &mut terminal
+        && !left.drain_until(incoming.as_fd())?
+    {
+        if next()?.is_some_and(|info| IMPATIENT.contains(&(info.ssi_signo as i32))) {
+            break;
+        }
     }
+    Ok(status)
 }
 
 /// Reaps every child that has ended; the status of the process if it is among them.

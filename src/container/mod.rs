@@ -25,6 +25,7 @@ pub(crate) mod seal;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod store;
+mod terminal;
 pub(crate) mod update;
 
 use std::path::PathBuf;

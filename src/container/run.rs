@@ -2,6 +2,7 @@
 
 use super::create::{Created, Creation};
 use super::start::run_poststart;
+use super::terminal::Terminal;
 use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground};
 use crate::error::{Error, Result};
 use crate::sys::process;
@@ -12,7 +13,7 @@ use crate::sys::process;
 /// In the foreground the exit status of its process, 128+n if signal n killed it; detached, 0.
 pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: RunOptions) -> Result<u8> {
     let act = || {
-        let creation = Creation::prepare(settings, id, options, false)?;
+        let creation = Creation::prepare(settings, id, options, false)?.with_console(run.detach, options)?;
         if !run.detach {
             if !run.no_subreaper {
                 process::become_subreaper()?;
@@ -20,22 +21,31 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             foreground::hold_signals()?;
         }
         let created = creation.carry_out(settings, options)?;
-        let go = if created.told { Ok(()) } else { created.link.go() };
-        let gone = go.and_then(|()| attend::until_gone(&created.link));
-        if let Err(error) = gone.and_then(|()| run_poststart(created.locked.saved()?)) {
-            return created.undo(settings, options).and(Err(error));
-        }
+        let terminal = match go(&created) {
+            Ok(terminal) => terminal,
+            Err(error) => return created.undo(settings, options).and(Err(error)),
+        };
         let Created { locked, newborn, .. } = created;
         // Others may act on the container while it runs.
         drop(locked);
         if run.detach {
             return Ok(0);
         }
-        let status = foreground::attend(&newborn)?;
+        let status = foreground::attend(&newborn, terminal)?;
         if !run.keep {
             delete::delete(settings, id, true)?;
         }
         Ok(status)
     };
     act().map_err(|e: Error| e.during(format!("run {id}")))
+}
+
+/// Lets it go on to execve; poststart hooks run; its terminal is attended.
+fn go(created: &Created) -> Result<Option<Terminal>> {
+    if !created.told {
+        created.link.go()?;
+    }
+    attend::until_gone(&created.link)?;
+    run_poststart(created.locked.saved()?)?;
+    created.console.as_ref().map(Terminal::attend).transpose()
 }

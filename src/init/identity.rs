@@ -38,6 +38,7 @@ impl Init<'_> {
             Become::Chdir { path, again } => self.chdir(path, *again),
             Become::Home(uid) => self.home(*uid),
             Become::FindExecutable { name, path } => self.find_executable(name, path),
+            Become::Control => super::console::control(),
             Become::KeepDescriptors(count) => self.keep_descriptors(*count),
             Become::Execve { args, env } => self.execve(args, env),
         }

@@ -3,6 +3,7 @@
 //! nothing, starts no thread.
 
 pub(crate) mod birth;
+pub(crate) mod console;
 mod copy_up;
 pub(crate) mod hook;
 mod identity;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
 use crate::sys::namespace::{Clone, Side};
 use crate::sys::{mount, namespace, process, socket};
+use console::Attendant;
 use link::Link;
 use mounts::Covers;
 use root::Root;
@@ -40,6 +42,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) link: Link,
     /// The start gate's listener.
     pub(crate) gate: Option<OwnedFd>,
+    /// Who attends the process's terminal.
+    pub(crate) console: Option<Attendant>,
     /// Where [`Step::Fork`] leaves the pid of the newborn.
     pub(crate) born: &'a AtomicU32,
     /// Which step is being done, for the runtime to read when init was killed.
@@ -53,8 +57,10 @@ pub(crate) struct Inheritance<'a> {
 impl Inheritance<'_> {
     /// What the runtime had open is none of init's: the state directory, the log, what its caller leaked.
     fn close_others(&self, cgroup: Option<BorrowedFd<'_>>) {
-        let ours = self.opened.iter().flatten().chain(&self.gate).chain(&self.beside).chain([self.link.fd()]);
-        let ours = ours.map(AsRawFd::as_raw_fd).chain(cgroup.map(|fd| fd.as_raw_fd()));
+        let console = self.console.iter().map(|console| &console.socket);
+        let ours = self.opened.iter().flatten().chain(&self.gate).chain(console).chain(&self.beside);
+        let ours = ours.chain([self.link.fd()]).map(AsRawFd::as_raw_fd);
+        let ours = ours.chain(cgroup.map(|fd| fd.as_raw_fd()));
         let ours = ours.chain(self.preserved.iter().copied());
         process::close_all_but(&mut ours.collect::<Vec<_>>());
     }
@@ -136,6 +142,7 @@ impl Init<'_> {
             Step::ReadOnly { at, recursive } => self.read_only(at, *recursive),
             Step::Sysctl { path, value } => self.sysctl(path, value),
             Step::Hook(hook) => hook::run(hook, &self.inherited.state.with(&hook.status, process::getpid())),
+            Step::Console { size, bind } => self.console(*size, *bind),
             Step::PivotRoot => self.enter_root(mount::pivot_to_working_directory),
             Step::MoveRoot => self.enter_root(mounts::leave_and_move_root),
             Step::Chroot => self.enter_root(mount::chroot_here),

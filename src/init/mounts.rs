@@ -105,7 +105,7 @@ impl Init<'_> {
     }
 
     /// The place to mount on. Whatever the path says, nothing but the known files of procfs is ever covered.
-    fn mount_point(&mut self, at: &Inside, links: Links, make: Make) -> Result<Found> {
+    pub(super) fn mount_point(&mut self, at: &Inside, links: Links, make: Make) -> Result<Found> {
         let target = self.root().find_or_make(at, links, make)?;
         let named = at.bytes() == b"proc" || at.bytes().starts_with(b"proc/");
         if !named && fs::magic(&target.fd)? == fs::PROC_MAGIC {

@@ -155,6 +155,7 @@ pub(crate) fn plan(
         lsm::join_keyring(&mut init, &mut handles, keyring(request.id), process, host)?;
     }
     lsm::confine(&mut init, &mut handles, process, host)?;
+    becoming.terminal(&mut init, false)?;
     let warnings = becoming.become_it(&mut init, host)?;
     // Only now does a process appear among those of the container, who may be allowed to trace it: it has no more rights
     // than they have.
@@ -162,6 +163,7 @@ pub(crate) fn plan(
     becoming.limit(&mut init, true);
     init.push("process", Step::Guard);
     init.push("process", Step::Setsid);
+    becoming.control(&mut init);
     let properties = becoming.schedule(&mut init, host);
     if !properties.is_empty() {
         init.push("process", Step::Meet(Point::Created));

@@ -41,6 +41,7 @@ mod tests {
         ("plan/golden/root_private", &["v2"]),
         ("plan/golden/root_shared", &["v2"]),
         ("plan/golden/systemd", &["v2", "systemd", "systemd_v1", "systemd_user"]),
+        ("plan/golden/terminal", &["v2", "nested"]),
         ("plan/golden/time", &["v2"]),
         ("plan/golden/user", &["v2", "hybrid", "helpers", "nested"]),
     ];
@@ -365,6 +366,11 @@ mod tests {
             ("v2", json!({ "process": null }), "process: is required"),
             ("v2", json!({ "process": { "args": [] } }), "process.args: is empty"),
             ("v2", json!({ "process": { "args": ["a\0b"] } }), "process.args[0]: contains a NUL byte"),
+            (
+                "v2",
+                json!({ "process": { "terminal": true, "consoleSize": { "height": 65536, "width": 80 } } }),
+                "process.consoleSize.height: 65536 is more than 65535",
+            ),
             ("v2", json!({ "process": { "cwd": "/a\0b" } }), r#"process.cwd "/a\0b": contains a NUL byte"#),
             (
                 "v2",

@@ -196,6 +196,8 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         plan.push("hooks", Step::Meet(step::Point::Mounted));
     }
     hooks::push(&mut plan, hooks.create_container);
+    becoming.terminal(&mut plan.init, namespaces.own(step::Namespace::Mount))?;
+    becoming.control(&mut plan.init);
     rootfs::hide(&mut plan, spec, host)?;
     sysctl::set(&mut plan, spec, &namespaces)?;
     rootfs::enter(&mut plan, spec, request, &namespaces);

@@ -5,7 +5,7 @@ use super::capabilities;
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
 use super::property;
-use super::step::{Become, Field, Namespace, Property, Steps};
+use super::step::{Become, Field, Namespace, Property, Step, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{
     LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, PosixRlimitType, Process, Spec,
@@ -64,6 +64,32 @@ impl<'a> Becoming<'a> {
             setgroups: namespaces::may_set_groups(maps, host, namespaces),
             forks: false,
         })
+    }
+
+    /// process.terminal and consoleSize, once the container's devpts is mounted and before anything becomes read-only.
+    /// `bind`: /dev/console is this terminal, too.
+    pub(crate) fn terminal(&self, steps: &mut Steps, bind: bool) -> Result<()> {
+        if !self.process.terminal().unwrap_or(false) {
+            return Ok(());
+        }
+        let number = |name: &str, value: u64| {
+            let field = format!("process.consoleSize.{name}");
+            u16::try_from(value).map_err(|_| Error::new(format!("{value} is more than 65535")).at(field))
+        };
+        let size = self.process.console_size().as_ref().map(|size| -> Result<_> {
+            Ok((number("height", size.height())?, number("width", size.width())?))
+        });
+        // Nothing is that small: like a size that is not given.
+        let size = size.transpose()?.filter(|&(rows, columns)| rows != 0 && columns != 0);
+        steps.push("process.terminal", Step::Console { size, bind });
+        Ok(())
+    }
+
+    /// The terminal controls the process's session, which has begun.
+    pub(crate) fn control(&self, steps: &mut Steps) {
+        if self.process.terminal().unwrap_or(false) {
+            steps.push("process.terminal", Become::Control);
+        }
     }
 
     /// Limits, identity and rights of the process; its executable is found. Gives warnings.

@@ -456,6 +456,13 @@ pub(crate) enum Step {
     },
     /// A hook that runs in the container's namespaces.
     Hook(Hook),
+    /// A new terminal of the container's own devpts becomes 0, 1 and 2; its master is sent to whoever attends it.
+    Console {
+        /// Rows and columns, process.consoleSize.
+        size: Option<(u16, u16)>,
+        /// It is mounted on /dev/console, too.
+        bind: bool,
+    },
     /// pivot_root(2): the old root is gone.
     PivotRoot,
     /// `--no-pivot`: MS_MOVE and chroot(2).
@@ -537,6 +544,8 @@ pub(crate) enum Become {
         /// The container's PATH.
         path: String,
     },
+    /// The terminal on 0 becomes the controlling terminal of the session (TIOCSCTTY).
+    Control,
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
     /// execve(2).

@@ -195,6 +195,18 @@ impl fmt::Display for Label {
     }
 }
 
+fn capabilities(f: &mut fmt::Formatter<'_>, sets: [u64; 4]) -> fmt::Result {
+    f.write_str("capabilities")?;
+    let mut named = ["effective", "permitted", "inheritable", "ambient"].into_iter().zip(sets);
+    named.try_for_each(|(name, set)| write!(f, " {name} {set:#x}"))
+}
+
+fn console(f: &mut fmt::Formatter<'_>, size: Option<(u16, u16)>, bind: bool) -> fmt::Result {
+    f.write_str("terminal")?;
+    size.iter().try_for_each(|(rows, columns)| write!(f, " of {rows} rows, {columns} columns"))?;
+    if bind { f.write_str(", also as /dev/console") } else { Ok(()) }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -242,6 +254,7 @@ impl fmt::Display for Step {
             }
             Step::Sysctl { path, value } => write!(f, "sysctl {} = {value:?}", show(path)),
             Step::Hook(hook) => write!(f, "{hook}"),
+            Step::Console { size, bind } => console(f, *size, *bind),
             Step::PivotRoot => f.write_str("pivot_root"),
             Step::MoveRoot => f.write_str("move root, chroot"),
             Step::Chroot => f.write_str("chroot"),
@@ -268,16 +281,15 @@ impl fmt::Display for Become {
             Become::User { uid, gid, groups, setgroups } => {
                 write!(f, "become {uid}:{gid} groups {groups:?} (setgroups {setgroups})")
             }
-            Become::Capabilities { effective, permitted, inheritable, ambient } => write!(
-                f,
-                "capabilities effective {effective:#x} permitted {permitted:#x} \
-                 inheritable {inheritable:#x} ambient {ambient:#x}"
-            ),
+            Become::Capabilities { effective, permitted, inheritable, ambient } => {
+                capabilities(f, [*effective, *permitted, *inheritable, *ambient])
+            }
             Become::Chdir { path, again } => {
                 write!(f, "chdir {path:?}{}", if *again { " if not yet there" } else { "" })
             }
             Become::Home(uid) => write!(f, "HOME of uid {uid}"),
             Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
+            Become::Control => f.write_str("controlling terminal"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }

@@ -2,7 +2,7 @@
 //! (config.md, Valid values: an error for unsupported values).
 
 use crate::error::{Error, Result};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
 
 struct Later {
     field: &'static str,
@@ -11,11 +11,6 @@ struct Later {
 }
 
 const LATER: &[Later] = &[
-    Later {
-        field: "process.terminal",
-        what: "terminals",
-        asked: |s| process(s, |p| p.terminal() == Some(true)),
-    },
     Later { field: "linux.seccomp", what: "seccomp filters", asked: |s| linux(s, |l| l.seccomp().is_some()) },
     Later {
         field: "linux.netDevices",
@@ -33,10 +28,6 @@ pub(super) fn check(spec: &Spec) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-fn process(spec: &Spec, asked: fn(&Process) -> bool) -> bool {
-    spec.process().as_ref().is_some_and(asked)
 }
 
 fn linux(spec: &Spec, asked: fn(&Linux) -> bool) -> bool {

@@ -731,7 +731,6 @@ fn labels() {
 fn what_comes_later_is_refused_by_name() {
     let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
     let cases: &[(&str, Value, &str, &str)] = &[
-        ("/process/terminal", json!(true), "process.terminal", "terminals"),
         ("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters"),
         ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", "network devices"),
     ];

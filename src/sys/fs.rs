@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub(crate) const PROC_MAGIC: i64 = 0x9fa0;
 /// CGROUP2_SUPER_MAGIC, linux/magic.h.
 pub(crate) const CGROUP2_MAGIC: i64 = 0x6367_7270;
+/// DEVPTS_SUPER_MAGIC, linux/magic.h.
+pub(crate) const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// NSFS_MAGIC, linux/magic.h.
 pub(crate) const NSFS_MAGIC: i64 = 0x6e73_6673;
 

@@ -12,3 +12,4 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod scheduler;
 pub(crate) mod socket;
+pub(crate) mod terminal;
