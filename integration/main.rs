@@ -32,6 +32,7 @@ mod lsm;
 mod machine;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod old_kernel;
 mod paths;
 mod pause;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         ("limits::unified", limits::unified::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("netdevices", netdevices::CASES),
         ("old_kernel", old_kernel::CASES),
         ("paths", paths::CASES),
         ("pause", pause::CASES),

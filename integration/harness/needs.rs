@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use super::{Layout, processes, status_field};
 
@@ -20,6 +22,8 @@ pub(crate) enum Need {
     FreeController(&'static str),
     /// A file in the topmost cgroup of a controller's hierarchy.
     TopFile(&'static str, &'static str),
+    /// Network devices of the kind `veth` can be made.
+    VethDevices,
     /// Loop devices can be made.
     LoopDevices,
     /// Huge pages of 2 MiB, and this many of them free.
@@ -113,6 +117,9 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let there = layout.cgroup(controller, file).is_some_and(|path| path.exists());
             unless(there, format!("this kernel has no {file}"))
         }
+        Need::VethDevices => {
+            unless(makes_veth(), "no network devices of the kind veth can be made here".into())
+        }
         Need::LoopDevices => {
             unless(Path::new("/dev/loop-control").exists(), "there are no loop devices".into())
         }
@@ -170,6 +177,14 @@ fn module(name: &str, enabled: bool, wanted: bool) -> Option<String> {
 
 fn apparmor() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// Whether this kernel has veth, asked in a network namespace that is gone at once.
+fn makes_veth() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let make = ["--net", "ip", "link", "add", "onggi0", "type", "veth"];
+    let made = || processes::output(Command::new("unshare").args(make)).status.success();
+    program("ip").is_some() && program("unshare").is_some() && *THERE.get_or_init(made)
 }
 
 /// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.

@@ -206,8 +206,11 @@ impl Creation {
             // An init that is dead already says why below.
             let _ = link.go();
         }
-        let created = attend::until_created(&plan, newborn, &link, &mut cgroup, &shared)
-            .and_then(|()| Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop));
+        let reached = attend::until_created(&plan, newborn, &link, &mut cgroup, &shared, settings.warn);
+        let created = reached.and_then(|moved| {
+            let told = Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop);
+            told.map(|()| moved.keep())
+        });
         if let Err(error) = created {
             drop((child, link, cgroup, resctrl));
             run_poststop(settings, claim.saved())?;

@@ -71,7 +71,7 @@ fn linux() -> LinuxFeature {
         .set_intel_rdt(Some(rdt))
         .set_memory_policy(Some(memory))
         .set_mount_extensions(Some(mounts))
-        .set_net_devices(Some(NetDevices::default().set_enabled(Some(false)).clone()));
+        .set_net_devices(Some(NetDevices::default().set_enabled(Some(true)).clone()));
     linux
 }
 

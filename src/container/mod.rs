@@ -15,6 +15,7 @@ mod interfaces;
 pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;
+mod net_devices;
 pub(crate) mod pause;
 mod pid_file;
 pub(crate) mod probe;

@@ -33,6 +33,8 @@ mod tests {
         ("plan/golden/joined_pid", &["v2"]),
         ("plan/golden/joined_user", &["v2"]),
         ("plan/golden/labels", &["lsm", "lsm_hybrid"]),
+        ("plan/golden/net_devices", &["v2"]),
+        ("plan/golden/net_devices_joined", &["v2"]),
         ("plan/golden/paths", &["v2"]),
         ("plan/golden/process", &["v2"]),
         ("plan/golden/properties", &["v2", "nested"]),
@@ -433,6 +435,9 @@ mod tests {
         let user = json!([{ "type": "mount" }, { "type": "user" }]);
         let mapped = json!({ "namespaces": user, "uidMappings": range, "gidMappings": range });
         let single = json!({ "namespaces": user, "uidMappings": uids, "gidMappings": gids });
+        let mut network = single.clone();
+        network["namespaces"] = json!([{ "type": "mount" }, { "type": "user" }, { "type": "network" }]);
+        network["netDevices"] = json!({ "eth0": {} });
         vec![
             (
                 "helpers",
@@ -443,6 +448,11 @@ mod tests {
                 "single",
                 json!({ "linux": mapped }),
                 "linux.uidMappings: newuidmap and newgidmap are not installed (hint: install the package uidmap, or map only your own uid and gid, size 1)",
+            ),
+            (
+                "single",
+                json!({ "linux": network }),
+                r#"linux.netDevices "eth0": a device of the host cannot be moved without privileges (hint: run as root; rootless, the network is set up by the engine (slirp4netns, pasta))"#,
             ),
             (
                 "single",

@@ -15,6 +15,7 @@ pub(crate) mod lsm;
 pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+pub(crate) mod net_devices;
 mod older;
 pub(crate) mod process;
 pub(crate) mod property;
@@ -72,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) mount_call: MountCall,
     /// The id maps of a new user namespace.
     pub(crate) maps: Option<Maps>,
+    /// linux.netDevices: moved by the runtime at `Network`.
+    pub(crate) net_devices: Vec<net_devices::NetDevice>,
     /// process.oomScoreAdj, written by the runtime.
     pub(crate) oom_score_adj: Option<i32>,
     /// What the runtime sets of the process at `Created`.
@@ -169,6 +172,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         birth: Birth::default(),
         mount_call: MountCall::default(),
         maps,
+        net_devices: Vec::new(),
         oom_score_adj: becoming.process.oom_score_adj(),
         properties: Vec::new(),
         hard_limits: becoming.hard_limits(),
@@ -189,6 +193,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     namespaces::be_born(&mut plan, spec, host, &namespaces, becoming.setgroups);
     plan.cgroup.owner = cgroup::owner::owner(&plan, spec, host.ids.0, rootless, &namespaces);
     namespaces::enter(&mut plan, spec, host, request, &namespaces)?;
+    net_devices::meet(&mut plan, spec, host, &namespaces)?;
     rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
     mounts::mount_all(&mut plan, spec, host, request, &namespaces)?;
     devices::make(&mut plan, spec, host, &namespaces)?;

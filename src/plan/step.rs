@@ -63,6 +63,8 @@ impl std::ops::DerefMut for Steps {
 pub(crate) enum Point {
     /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
     Born = 1,
+    /// The network namespace is there, with nothing in it yet: linux.netDevices.
+    Network = 5,
     /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
     Mounted = 2,
     /// Everything but the user's program: the state becomes `created`.
@@ -74,7 +76,8 @@ pub(crate) enum Point {
 impl Point {
     /// The point with this number, as it stands in a message.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Point::Born, Point::Mounted, Point::Created, Point::Going].into_iter().find(|p| *p as u8 == byte)
+        let all = [Point::Born, Point::Network, Point::Mounted, Point::Created, Point::Going];
+        all.into_iter().find(|point| *point as u8 == byte)
     }
 }
 

@@ -35,6 +35,9 @@ impl fmt::Display for Plan {
             writeln!(f, "runtime uid_map {}{uids}  # linux.uidMappings", ranges(&maps.uid))?;
             writeln!(f, "runtime gid_map {}{gids}  # linux.gidMappings", ranges(&maps.gid))?;
         }
+        for device in &self.net_devices {
+            writeln!(f, "runtime {device}  # {}", device.field())?;
+        }
         for hook in &self.hooks {
             writeln!(f, "runtime {hook}  # {}", hook.field)?;
         }

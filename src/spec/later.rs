@@ -17,11 +17,6 @@ const LATER: &[Later] = &[
         asked: |s| process(s, |p| p.terminal() == Some(true)),
     },
     Later { field: "linux.seccomp", what: "seccomp filters", asked: |s| linux(s, |l| l.seccomp().is_some()) },
-    Later {
-        field: "linux.netDevices",
-        what: "network devices",
-        asked: |s| linux(s, |l| l.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-    },
 ];
 
 /// Refuses the first property of the table that the config uses.
