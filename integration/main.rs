@@ -26,6 +26,7 @@ mod exec;
 mod foreground;
 mod hooks;
 mod idmap;
+mod inherit;
 mod lifecycle;
 mod limits;
 mod lsm;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         ("foreground", foreground::CASES),
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
+        ("inherit", inherit::CASES),
         ("lifecycle", lifecycle::CASES),
         ("lsm", lsm::CASES),
         ("machine", machine::CASES),

@@ -117,17 +117,13 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let there = layout.cgroup(controller, file).is_some_and(|path| path.exists());
             unless(there, format!("this kernel has no {file}"))
         }
-        Need::VethDevices => {
-            unless(makes_veth(), "no network devices of the kind veth can be made here".into())
-        }
+        Need::VethDevices => unless(makes_veth(), "no veth devices can be made here".into()),
         Need::LoopDevices => {
             unless(Path::new("/dev/loop-control").exists(), "there are no loop devices".into())
         }
         Need::HugePages(wanted) => {
-            let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-            let free = free.ok().and_then(|text| text.trim().parse::<u32>().ok());
             let why = format!("needs {wanted} free huge pages of 2 MiB");
-            unless(free.is_some_and(|free| free >= wanted), why)
+            unless(free_huge_pages().is_some_and(|free| free >= wanted), why)
         }
         Need::Capability(number, name) => {
             let mine = status_field(processes::me(), "CapEff").unwrap_or_default();
@@ -177,6 +173,11 @@ fn module(name: &str, enabled: bool, wanted: bool) -> Option<String> {
 
 fn apparmor() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+fn free_huge_pages() -> Option<u32> {
+    let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    free.ok()?.trim().parse().ok()
 }
 
 /// Whether this kernel has veth, asked in a network namespace that is gone at once.

@@ -1,6 +1,7 @@
 //! The runtime as the parent in the foreground: it forwards signals to one process, reaps orphans, and learns the
 //! process's exit status.
 
+use super::notify::Forwarder;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
 use crate::sys::pidfd;
@@ -36,13 +37,14 @@ fn signals() -> SigSet {
     set
 }
 
-/// Waits for the process, forwarding signals and reaping orphans meanwhile.
+/// Waits for the process, forwarding signals, reaping orphans, and passing on what the container notifies of meanwhile.
 ///
 /// # Returns
 /// Its exit status, 128+n if signal n killed it.
-pub(super) fn attend(newborn: &Newborn) -> Result<u8> {
+pub(super) fn attend(newborn: &Newborn, mut notify: Option<&mut Forwarder>) -> Result<u8> {
     let failed = |call: &'static str| move |errno: nix::Error| Error::call(call, errno as i32);
     let incoming = SignalFd::with_flags(&signals(), SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
+    notify.as_mut().map_or(Ok(()), |notify| notify.signal_arrivals())?;
     // It may have ended before we listened.
     if let Some(status) = reap(newborn.pid)? {
         return Ok(status);
@@ -53,6 +55,10 @@ pub(super) fn attend(newborn: &Newborn) -> Result<u8> {
             if let Some(status) = reap(newborn.pid)? {
                 return Ok(status);
             }
+            continue;
+        }
+        if let (libc::SIGIO, Some(notify)) = (info.ssi_signo as i32, &mut notify) {
+            notify.attend();
             continue;
         }
         // False, it has just ended: its SIGCHLD is under way.

@@ -25,6 +25,7 @@ mod tests {
         ("plan/golden/devices", &["v2", "hybrid", "nested"]),
         ("plan/golden/devices_bound", &["v2"]),
         ("plan/golden/filesystems", &["v2", "hybrid"]),
+        ("plan/golden/handed", &["v2", "helpers"]),
         ("plan/golden/hooks", &["v2"]),
         ("plan/golden/host_mounts", &["v2"]),
         ("plan/golden/intel_rdt", &["v2", "resctrl"]),
@@ -130,12 +131,18 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            listen_fds: 0,
+            notify: None,
             gate: true,
             rootless: None,
             no_cgroups: false,
         };
         match config {
             "call" => Request { no_pivot: true, no_new_keyring: true, preserve_fds: 2, gate: false, ..usual },
+            "handed" => {
+                let notify = Some(Path::new("/run/onggi/web1/notify"));
+                Request { preserve_fds: 3, listen_fds: 2, notify, ..usual }
+            }
             _ => usual,
         }
     }

@@ -41,6 +41,15 @@ impl Steps {
     pub(crate) fn push(&mut self, field: impl Into<String>, step: impl Into<Step>) {
         self.0.push(Planned { field: Field(field.into()), step: step.into() });
     }
+
+    /// The caller's descriptors that reach the process: [`Become::KeepDescriptors`].
+    pub(crate) fn preserved(&self) -> Vec<i32> {
+        let kept = self.0.iter().find_map(|planned| match planned.step {
+            Step::Become(Become::KeepDescriptors(count)) => Some(count),
+            _ => None,
+        });
+        (3..).take(kept.unwrap_or(0) as usize).collect()
+    }
 }
 
 impl std::ops::Deref for Steps {
@@ -536,6 +545,8 @@ pub(crate) enum Become {
         /// The container's PATH.
         path: String,
     },
+    /// The environment says LISTEN_FDS, this number, and LISTEN_PID, the process's own (sd_listen_fds(3)).
+    ListenFds(u32),
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
     /// execve(2).

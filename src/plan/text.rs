@@ -279,6 +279,7 @@ impl fmt::Display for Become {
             }
             Become::Home(uid) => write!(f, "HOME of uid {uid}"),
             Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
+            Become::ListenFds(count) => write!(f, "LISTEN_FDS={count} and LISTEN_PID"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }

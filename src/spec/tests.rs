@@ -786,6 +786,7 @@ fn what_comes_later_is_refused_by_name() {
         let expected = format!("{field}: {what} are not supported by this version of onggi");
         refused(&[(&[(pointer, value.clone())], &expected)]);
     }
+    accepted(&[&[("/linux/mountLabel", json!(""))]]);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 pub(crate) enum Interest {
     /// Something can be read; also the end of a process, by its pidfd.
     Read,
+    /// Something can be written.
+    Write,
     /// A file of a cgroup has changed since it was read last (POLLPRI), or its cgroup is gone.
     Change,
     /// Nobody is left on the other side.
@@ -24,6 +26,7 @@ pub(crate) enum Interest {
 pub(crate) fn poll(fds: &[(BorrowedFd<'_>, Interest)], until: Option<Instant>) -> Result<Vec<bool>> {
     let flags = |interest| match interest {
         Interest::Read => PollFlags::IN,
+        Interest::Write => PollFlags::OUT,
         Interest::Change => PollFlags::PRI,
         Interest::HangUp => PollFlags::empty(),
     };
