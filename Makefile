@@ -14,7 +14,7 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 # What a target needs beyond git, the Rust toolchain, gcc and make. scripts/need installs what is missing.
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
-NEED_TEST  := $(NEED_DEMO) dbus-daemon file mount procps strace uidmap util-linux
+NEED_TEST  := $(NEED_DEMO) dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
 NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               procps qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux

@@ -26,12 +26,14 @@ mod exec;
 mod foreground;
 mod hooks;
 mod idmap;
+mod inherit;
 mod lifecycle;
 mod limits;
 mod lsm;
 mod machine;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod old_kernel;
 mod paths;
 mod pause;
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         ("foreground", foreground::CASES),
         ("hooks", hooks::CASES),
         ("idmap", idmap::CASES),
+        ("inherit", inherit::CASES),
         ("lifecycle", lifecycle::CASES),
         ("lsm", lsm::CASES),
         ("machine", machine::CASES),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         ("limits::unified", limits::unified::CASES),
         ("mounts", mounts::CASES),
         ("namespaces", namespaces::CASES),
+        ("netdevices", netdevices::CASES),
         ("old_kernel", old_kernel::CASES),
         ("paths", paths::CASES),
         ("pause", pause::CASES),

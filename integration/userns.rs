@@ -204,7 +204,7 @@ fn maps_with_a_joined_namespace_change_nothing(sandbox: &mut Sandbox) {
 }
 
 /// The unprivileged user.
-const USER: u32 = 12345;
+pub(crate) const USER: u32 = 12345;
 
 /// Makes the sandbox that of the unprivileged user: rootfs, folder and state are the user's, and the configuration
 /// asks for nothing that only root may do.
@@ -228,15 +228,21 @@ pub(crate) fn unprivileged(sandbox: &mut Sandbox) {
 
 /// The call as that user, who has an entry in passwd and ranges in subuid and subgid.
 pub(crate) fn as_user(sandbox: &Sandbox, call: Call, path: &str) -> Call {
+    as_user_in(sandbox, call, path, "--clear-groups")
+}
+
+/// The same, with supplementary groups as setpriv(1) takes them.
+pub(crate) fn as_user_in(sandbox: &Sandbox, call: Call, path: &str, groups: &str) -> Call {
     let dir = sandbox.dir.display();
     let script = format!(
         "for f in passwd group subuid subgid; do [ ! -e /etc/$f ] || mount --bind {dir}/$f /etc/$f || exit 99; done; \
         export PATH={path} HOME={dir}/home; \
-        exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all \"$@\""
+        exec setpriv --reuid {USER} --regid {USER} {groups} --inh-caps=-all \"$@\""
     );
     call.through(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
 }
 
+/// With newuidmap and newgidmap, where they are installed.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn run_as_user(sandbox: &mut Sandbox, script: &str) -> Output {

@@ -5,6 +5,7 @@
 mod case;
 mod bundle;
 mod call;
+mod example;
 mod layout;
 mod leaks;
 mod needs;
@@ -16,6 +17,7 @@ mod world;
 
 pub(crate) use call::{Call, Output, Running};
 pub(crate) use case::Case;
+pub(crate) use example::example;
 pub(crate) use layout::Layout;
 pub(crate) use needs::Need;
 pub(crate) use patience::{limit, patience};

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use super::{Layout, processes, status_field};
 
@@ -20,6 +22,8 @@ pub(crate) enum Need {
     FreeController(&'static str),
     /// A file in the topmost cgroup of a controller's hierarchy.
     TopFile(&'static str, &'static str),
+    /// Network devices of the kind `veth` can be made.
+    VethDevices,
     /// Loop devices can be made.
     LoopDevices,
     /// Huge pages of 2 MiB, and this many of them free.
@@ -113,14 +117,13 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let there = layout.cgroup(controller, file).is_some_and(|path| path.exists());
             unless(there, format!("this kernel has no {file}"))
         }
+        Need::VethDevices => unless(makes_veth(), "no veth devices can be made here".into()),
         Need::LoopDevices => {
             unless(Path::new("/dev/loop-control").exists(), "there are no loop devices".into())
         }
         Need::HugePages(wanted) => {
-            let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
-            let free = free.ok().and_then(|text| text.trim().parse::<u32>().ok());
             let why = format!("needs {wanted} free huge pages of 2 MiB");
-            unless(free.is_some_and(|free| free >= wanted), why)
+            unless(free_huge_pages().is_some_and(|free| free >= wanted), why)
         }
         Need::Capability(number, name) => {
             let mine = status_field(processes::me(), "CapEff").unwrap_or_default();
@@ -179,6 +182,19 @@ fn selinux(wanted: bool) -> Option<String> {
         (wanted && enforcing.as_deref().is_ok_and(|text| text != "0")).then(|| "SELinux enforces here".into())
     };
     module("SELinux", enforcing.is_ok(), wanted).or_else(enforces)
+}
+
+fn free_huge_pages() -> Option<u32> {
+    let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    free.ok()?.trim().parse().ok()
+}
+
+/// Whether this kernel has veth, asked in a network namespace that is gone at once.
+fn makes_veth() -> bool {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let make = ["--net", "ip", "link", "add", "onggi0", "type", "veth"];
+    let made = || processes::output(Command::new("unshare").args(make)).status.success();
+    program("ip").is_some() && program("unshare").is_some() && *THERE.get_or_init(made)
 }
 
 /// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::world::binary;
-use super::{Call, Layout, Output, bundle, leaks, patience, reap_orphans};
+use super::{Call, Layout, Output, bundle, leaks, patience};
 
 /// The world of one test.
 pub(crate) struct Sandbox {

@@ -25,7 +25,7 @@ struct Bundle {
     /// Keep the session keyring of the caller
     #[arg(long)]
     no_new_keyring: bool,
-    /// Hand descriptors 3 to 3+N-1 to the container
+    /// Hand N descriptors to the container, from 3 on, behind those of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
 }

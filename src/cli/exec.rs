@@ -54,7 +54,7 @@ struct Exec {
     /// Capability, added to the container's; may be repeated
     #[arg(long, short, value_name = "CAP")]
     cap: Vec<String>,
-    /// Hand descriptors 3 to 3+N-1 to the process
+    /// Hand N descriptors to the process, from 3 on, behind those of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
     /// Run it in a cgroup below the container's: [CONTROLLER:]PATH; may be repeated

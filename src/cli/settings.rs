@@ -18,7 +18,22 @@ pub(crate) fn from(globals: Globals) -> Settings {
         let uid = nix::unistd::geteuid().as_raw();
         default_root(std::env::var_os("XDG_RUNTIME_DIR"), || uid != 0 || is_mapped())
     });
-    Settings { root: absolute(root), cgroups, rootless: globals.rootless.0, inherited: 0, warn: log::warn }
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    Settings {
+        root: absolute(root),
+        cgroups,
+        rootless: globals.rootless.0,
+        inherited: 0,
+        listen_fds: listen_fds(variable, std::process::id()),
+        notify_socket: variable("NOTIFY_SOCKET"),
+        warn: log::warn,
+    }
+}
+
+/// LISTEN_FDS counts only for the process that LISTEN_PID names: whoever inherits both by mistake is not meant.
+fn listen_fds(variable: impl Fn(&str) -> Option<OsString>, own: u32) -> Option<OsString> {
+    let pid = variable("LISTEN_PID")?;
+    (pid.to_str() == Some(own.to_string().as_str())).then(|| variable("LISTEN_FDS")).flatten()
 }
 
 /// A path that stays right wherever the working directory goes later.
@@ -57,6 +72,21 @@ mod tests {
         assert_eq!(root(Some("/run/user/7"), true), Path::new("/run/user/7/onggi"));
         assert_eq!(root(Some(""), true), Path::new("/run/onggi"));
         assert_eq!(root(None, true), Path::new("/run/onggi"));
+    }
+
+    #[test]
+    fn sockets_are_for_the_process_that_is_named() {
+        let given = |pid: Option<&str>| {
+            let variable = |name: &str| match name {
+                "LISTEN_PID" => pid.map(OsString::from),
+                _ => Some("2".into()),
+            };
+            listen_fds(variable, 7)
+        };
+        assert_eq!(given(Some("7")), Some("2".into()));
+        for pid in [None, Some("8"), Some("07"), Some(" 7"), Some("x")] {
+            assert_eq!(given(pid), None, "{pid:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The runtime's side of the choreography: it waits for init at each meeting and does there what only it can do.
 
 use super::maps;
+use super::net_devices::Moved;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
@@ -19,13 +20,18 @@ use std::time::Duration;
 pub(super) const DEATH_WAIT: Duration = Duration::from_secs(10);
 
 /// Goes with init from meeting to meeting, until it stands at `Created` and waits there.
+///
+/// # Returns
+/// What has to be kept once nothing can fail any more; `warn` hears what cannot be taken back.
 pub(super) fn until_created(
     plan: &Plan,
     newborn: &Newborn,
     link: &Link,
     cgroup: &mut Cgroup<'_>,
     progress: &Shared,
-) -> Result<()> {
+    warn: fn(&str),
+) -> Result<Moved> {
+    let mut moved = Moved::none(warn);
     loop {
         match link.hear()? {
             Heard::At(Point::Born) => {
@@ -40,13 +46,14 @@ pub(super) fn until_created(
                     adjust_oom_score(plan, newborn.pid)?;
                 }
             }
+            Heard::At(Point::Network) => moved.move_all(&plan.net_devices, newborn.pid)?,
             Heard::At(Point::Mounted) => {
                 for hook in &plan.hooks {
                     hook::run(hook, &plan.state.with(&hook.status, newborn.pid))?;
                 }
             }
             Heard::At(Point::Created) => {
-                return Ok(());
+                return Ok(moved);
             }
             Heard::At(Point::Going) => return Err(Error::new("init went before it was told to")),
             Heard::Failed(error) => return Err(error),

@@ -5,6 +5,7 @@
 
 use super::child::{self, Child};
 use super::id::ContainerId;
+use super::notify::{self, Forwarder};
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::terminal::Console;
@@ -24,7 +25,7 @@ use crate::spec;
 use crate::sys::namespace::Shared;
 use crate::sys::{pidfd, process, socket};
 use oci_spec::runtime::Spec;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Creates a container, which then waits for `start`.
@@ -57,14 +58,26 @@ pub(crate) fn mark_inherited() -> Result<u32> {
     Ok((3..).take_while(|&fd| process::is_open(fd)).count() as u32)
 }
 
-/// The caller can hand over only what it has left open.
-pub(super) fn check_preserved(settings: &Settings, count: u32) -> Result<()> {
-    match count > settings.inherited {
-        true => {
-            let reason = format!("descriptor {} is not open", 3 + settings.inherited);
-            Err(Error::new(reason).at("--preserve-fds"))
-        }
-        false => Ok(()),
+/// What of the caller's descriptors reaches the process: those of LISTEN_FDS, then those of `--preserve-fds`. Only what is
+/// open can be handed over.
+///
+/// # Returns
+/// How many from 3 on, and how many of them are LISTEN_FDS.
+pub(super) fn handed_over(settings: &Settings, preserve_fds: u32) -> Result<(u32, u32)> {
+    let listen_fds = settings.listen_fds.as_ref().map_or(Ok(0), |text| {
+        let digits = text.to_str().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        digits.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            let reason = Error::new("not a number of descriptors").at(format_args!("LISTEN_FDS {text:?}"));
+            reason.hint("LISTEN_PID names this process: see sd_listen_fds(3)")
+        })
+    })?;
+    let missing = || Error::new(format!("descriptor {} is not open", 3 + settings.inherited));
+    if listen_fds > settings.inherited {
+        return Err(missing().at(format_args!("LISTEN_FDS \"{listen_fds}\"")));
+    }
+    match listen_fds.checked_add(preserve_fds).filter(|all| *all <= settings.inherited) {
+        Some(all) => Ok((all, listen_fds)),
+        None => Err(missing().at("--preserve-fds")),
     }
 }
 
@@ -88,6 +101,8 @@ pub(super) struct Created {
     pub(super) link: Link,
     /// Its terminal's master has been sent here, for the runtime in the foreground.
     pub(super) console: Option<OwnedFd>,
+    /// `run`: what the container says of itself is passed on.
+    pub(super) notify: Option<Forwarder>,
     /// It has its word already, and does not wait.
     pub(super) told: bool,
 }
@@ -113,7 +128,8 @@ impl Creation {
         gate: bool,
     ) -> Result<Self> {
         let id = ContainerId::new(id)?;
-        check_preserved(settings, options.preserve_fds)?;
+        let (preserve_fds, listen_fds) = handed_over(settings, options.preserve_fds)?;
+        let notify = settings.notify_socket.as_ref().map(|_| notify::directory(&settings.root, &id));
         let absolute = |path: &Path, field: &str| {
             path.canonicalize().map_err(|e| {
                 Error::call(format!("realpath({path:?})"), e.raw_os_error().unwrap_or(0)).at(field.to_owned())
@@ -136,7 +152,9 @@ impl Creation {
             bundle: &bundle,
             no_pivot: options.no_pivot,
             no_new_keyring: options.no_new_keyring,
-            preserve_fds: options.preserve_fds,
+            preserve_fds,
+            listen_fds,
+            notify: notify.as_deref(),
             gate,
             rootless: settings.rootless,
             no_cgroups,
@@ -175,11 +193,10 @@ impl Creation {
         let mut cgroup = survey.create()?;
         cgroup.limit()?;
         resctrl.iter_mut().try_for_each(Resctrl::prepare)?;
+        let (gate, notify) = open_doors(settings, &plan, claim.dir(), gate)?;
         let opened = handles::open(&plan.handles)?;
-        let gate = gate.then(|| gate::bind(claim.dir())).transpose()?;
         let shared = Shared::new()?;
         let (link, far) = Link::pair()?;
-        let preserved = (3..3 + options.preserve_fds as i32).collect();
         let (steps, handles, state) = (&plan.init[..], &plan.handles[..], &plan.state);
         let (mounts, [progress, born, ..]) = (plan.mount_call, shared.cells());
         let inheritance = Inheritance {
@@ -193,7 +210,7 @@ impl Creation {
             console: way.far,
             progress,
             born,
-            preserved,
+            preserved: plan.init.preserved(),
             beside: None,
         };
         let Some(newborn) = give_birth(&plan, &inheritance, &mut cgroup, &shared)? else {
@@ -215,8 +232,11 @@ impl Creation {
             // An init that is dead already says why below.
             let _ = link.go();
         }
-        let created = attend::until_created(&plan, newborn, &link, &mut cgroup, &shared)
-            .and_then(|()| Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop));
+        let reached = attend::until_created(&plan, newborn, &link, &mut cgroup, &shared, settings.warn);
+        let created = reached.and_then(|moved| {
+            let told = Self::announce(&plan, newborn, &mut claim, options, pidfd_socket, nonstop);
+            told.map(|()| moved.keep())
+        });
         if let Err(error) = created {
             drop((child, link, cgroup, resctrl));
             run_poststop(settings, claim.saved())?;
@@ -224,7 +244,8 @@ impl Creation {
         }
         resctrl.into_iter().for_each(Resctrl::keep);
         cgroup.keep();
-        Ok(Created { locked: claim.keep(), newborn: child.keep(), link, console: way.near, told: nonstop })
+        let newborn = child.keep();
+        Ok(Created { locked: claim.keep(), newborn, link, console: way.near, notify, told: nonstop })
     }
 
     /// The process stands at `Created`: what is left is done, and the world told. The pid file comes last, so that it
@@ -264,6 +285,23 @@ fn give_birth(
         born = birth::be_born(&plan.birth, inheritance, None, shared);
     }
     born.map_err(|error| cgroup.explain_birth(error))
+}
+
+/// What is reached from outside while it waits, and from inside while it runs: the start gate, and a socket to say READY on,
+/// for which a container without a gate needs no `start`.
+fn open_doors(
+    settings: &Settings,
+    plan: &Plan,
+    container: BorrowedFd<'_>,
+    gate: bool,
+) -> Result<(Option<OwnedFd>, Option<Forwarder>)> {
+    if plan.notify {
+        notify::prepare(container)?;
+    }
+    match gate {
+        true => Ok((Some(gate::bind(container)?), None)),
+        false => Ok((None, Forwarder::listen(settings, container)?)),
+    }
 }
 
 /// runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.

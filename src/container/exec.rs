@@ -36,7 +36,7 @@ use std::time::Duration;
 pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Result<u8> {
     let act = || {
         let id = ContainerId::new(id)?;
-        create::check_preserved(settings, options.preserve_fds)?;
+        let (preserve_fds, listen_fds) = create::handed_over(settings, options.preserve_fds)?;
         let mut seen = Seen::open(&settings.root, &id)?;
         let container = enterable(&mut seen, options.ignore_paused)?;
         let joining = &seen.saved().joining;
@@ -47,17 +47,13 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let chosen = SubCgroups::parse(&options.cgroups)?;
         let entrance = seen.saved().cgroup.as_ref().map(|record| record.entrance(&chosen)).transpose()?;
         let attach = entrance.as_ref().is_some_and(Entrance::attaches_after_birth);
-        let request = Request {
-            id: id.as_str(),
-            container: container.pid(),
-            preserve_fds: options.preserve_fds,
-            attach,
-        };
+        let request =
+            Request { id: id.as_str(), container: container.pid(), preserve_fds, listen_fds, attach };
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
         let (newborn, terminal) = give_birth(&plan, options, &container, entrance, &console)?;
-        if options.detach { Ok(0) } else { foreground::attend(&newborn, terminal) }
+        if options.detach { Ok(0) } else { foreground::attend(&newborn, terminal, None) }
     };
     act().map_err(|error: Error| error.during(format!("exec {id}")))
 }
@@ -206,7 +202,7 @@ fn give_birth(
         console: way.far,
         progress,
         born,
-        preserved: (3..3 + options.preserve_fds as i32).collect(),
+        preserved: plan.init.preserved(),
         beside: Some(beside),
     };
     if !plan.initial_cpus.is_empty() {

@@ -20,6 +20,9 @@ pub(crate) const COMMIT: &str = match option_env!("ONGGI_COMMIT") {
     None => "unknown",
 };
 
+/// Annotations that change what the runtime does; a dot at the end stands for all that begin like this.
+const UNSAFE: [&str; 2] = ["org.systemd.property.", "run.oci.keep_original_groups"];
+
 /// The hooks of config.md, in the order in which they run.
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -43,7 +46,7 @@ pub(crate) fn features() -> Features {
         .set_mount_options(Some(options))
         .set_linux(Some(linux()))
         .set_annotations(Some([("io.github.seccomp.libseccomp.version".to_owned(), libseccomp())].into()))
-        .set_potentially_unsafe_config_annotations(Some(vec!["org.systemd.property.".to_owned()]));
+        .set_potentially_unsafe_config_annotations(Some(UNSAFE.map(String::from).to_vec()));
     features
 }
 
@@ -71,7 +74,7 @@ fn linux() -> LinuxFeature {
         .set_intel_rdt(Some(rdt))
         .set_memory_policy(Some(memory))
         .set_mount_extensions(Some(mounts))
-        .set_net_devices(Some(NetDevices::default().set_enabled(Some(false)).clone()));
+        .set_net_devices(Some(NetDevices::default().set_enabled(Some(true)).clone()));
     linux
 }
 

@@ -1,6 +1,7 @@
 //! The runtime as the parent in the foreground: it forwards signals to one process, reaps orphans, attends the
 //! process's terminal, and learns its exit status.
 
+use super::notify::Forwarder;
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
@@ -40,14 +41,20 @@ fn signals() -> SigSet {
 /// Who only waits for the last output of a process that has ended need not wait any longer.
 const IMPATIENT: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// Waits for the process, forwarding signals, reaping orphans, and attending its terminal meanwhile.
+/// Waits for the process, forwarding signals, reaping orphans, attending its terminal, and passing on what the container
+/// notifies of meanwhile.
 ///
 /// # Returns
 /// Its exit status, 128+n if signal n killed it.
-pub(super) fn attend(newborn: &Newborn, mut terminal: Option<Terminal>) -> Result<u8> {
+pub(super) fn attend(
+    newborn: &Newborn,
+    mut terminal: Option<Terminal>,
+    mut notify: Option<&mut Forwarder>,
+) -> Result<u8> {
     let failed = |call: &'static str| move |errno: nix::Error| Error::call(call, errno as i32);
     let incoming = SignalFd::with_flags(&signals(), SfdFlags::SFD_CLOEXEC).map_err(failed("signalfd"))?;
     let next = || incoming.read_signal().map_err(failed("read(signalfd)"));
+    notify.as_mut().map_or(Ok(()), |notify| notify.signal_arrivals())?;
     // It may have ended before we listened.
     let mut ended = reap(newborn.pid)?;
     let status = loop {
@@ -61,6 +68,7 @@ pub(super) fn attend(newborn: &Newborn, mut terminal: Option<Terminal>) -> Resul
         match info.ssi_signo as i32 {
             libc::SIGCHLD => ended = reap(newborn.pid)?,
             libc::SIGWINCH if terminal.as_ref().is_some_and(Terminal::resize) => {}
+            libc::SIGIO if notify.is_some() => notify.iter_mut().for_each(|notify| notify.attend()),
             // False, it has just ended: its SIGCHLD is under way.
             signal => drop(pidfd::pidfd_send_signal(newborn.pidfd.as_fd(), signal)?),
         }

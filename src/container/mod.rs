@@ -15,6 +15,8 @@ mod interfaces;
 pub(crate) mod kill;
 pub(crate) mod list;
 mod maps;
+mod net_devices;
+mod notify;
 pub(crate) mod pause;
 mod pid_file;
 pub(crate) mod probe;
@@ -28,6 +30,7 @@ pub(crate) mod store;
 mod terminal;
 pub(crate) mod update;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What holds for every command: the global options.
@@ -41,6 +44,10 @@ pub(crate) struct Settings {
     pub(crate) rootless: Option<bool>,
     /// How many descriptors from 3 on the caller left open: [`create::mark_inherited`].
     pub(crate) inherited: u32,
+    /// LISTEN_FDS of the environment, if LISTEN_PID says that it is for us (sd_listen_fds(3)).
+    pub(crate) listen_fds: Option<OsString>,
+    /// NOTIFY_SOCKET of the environment (sd_notify(3)).
+    pub(crate) notify_socket: Option<OsString>,
     /// Where warnings go; the command line decides.
     pub(crate) warn: fn(&str),
 }

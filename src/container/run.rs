@@ -1,11 +1,13 @@
 //! create and start in one; in the foreground the runtime stays until the container's process has ended.
 
 use super::create::{Created, Creation};
+use super::notify::Forwarder;
 use super::start::run_poststart;
 use super::terminal::Terminal;
 use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground};
 use crate::error::{Error, Result};
 use crate::sys::process;
+use std::os::fd::AsFd;
 
 /// Creates and starts a container.
 ///
@@ -25,13 +27,16 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             Ok(terminal) => terminal,
             Err(error) => return created.undo(settings, options).and(Err(error)),
         };
-        let Created { locked, newborn, .. } = created;
+        let Created { locked, newborn, mut notify, .. } = created;
         // Others may act on the container while it runs.
         drop(locked);
         if run.detach {
+            notify.into_iter().for_each(|notify| notify.until_ready(newborn.pidfd.as_fd(), newborn.pid));
             return Ok(0);
         }
-        let status = foreground::attend(&newborn, terminal)?;
+        let status = foreground::attend(&newborn, terminal, notify.as_mut())?;
+        // Its last words.
+        notify.iter_mut().for_each(Forwarder::attend);
         if !run.keep {
             delete::delete(settings, id, true)?;
         }

@@ -1,20 +1,32 @@
 //! The start operation (runtime.md, Start): the gate opens, and we learn whether execve succeeded.
 
 use super::id::ContainerId;
+use super::notify::Forwarder;
 use super::state::{Facts, State, Status};
 use super::store::{Locked, Saved};
 use super::{Settings, attend, gate};
 use crate::error::{Error, Result};
 use crate::init::hook;
 use crate::init::link::Link;
+use std::os::fd::AsFd;
 
 /// Starts a created container.
 pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
     let act = || {
         let locked = Locked::open(&settings.root, &ContainerId::new(id)?)?;
         locked.saved()?;
-        match Facts::of_locked(&locked)?.status {
-            Status::Created => go(&locked),
+        let Facts { status, process } = Facts::of_locked(&locked)?;
+        match status {
+            Status::Created => {
+                let notify = Forwarder::listen(settings, locked.dir())?;
+                go(&locked)?;
+                // Others may act on the container while it gets ready.
+                drop(locked);
+                if let (Some(notify), Some(process)) = (notify, process) {
+                    notify.until_ready(process.fd().as_fd(), process.pid());
+                }
+                Ok(())
+            }
             Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
             Status::Running => Err(Error::new("cannot start an already running container")),
             other => Err(Error::new(format!("cannot start a container that is {other}"))),

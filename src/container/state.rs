@@ -196,6 +196,8 @@ pub(super) mod fixture {
     pub(crate) fn settings(root: &Path) -> Settings {
         Settings {
             inherited: 0,
+            listen_fds: None,
+            notify_socket: None,
             root: root.to_owned(),
             cgroups: CgroupManager::Disabled,
             rootless: None,

@@ -209,6 +209,7 @@ impl Place {
     /// on the way can be followed by another.
     fn wipe(&self, at: BorrowedFd<'_>) -> Result<()> {
         dir::unlink(at, super::gate::NAME)?;
+        super::notify::remove(at)?;
         dir::unlink(at, STATE)?;
         if !dir::remove(self.parent.as_fd(), &self.name)? {
             for name in dir::names(at)? {

@@ -39,6 +39,7 @@ impl Init<'_> {
             Become::Home(uid) => self.home(*uid),
             Become::FindExecutable { name, path } => self.find_executable(name, path),
             Become::Control => super::console::control(),
+            Become::ListenFds(count) => self.listen_fds(*count),
             Become::KeepDescriptors(count) => self.keep_descriptors(*count),
             Become::Execve { args, env } => self.execve(args, env),
         }
@@ -110,6 +111,12 @@ impl Init<'_> {
         let home = passwd().and_then(|text| home_of(&text, uid)).unwrap_or_else(|| b"/".to_vec());
         let entry = [b"HOME=", home.as_slice()].concat();
         self.home = CString::new(entry).ok();
+        Ok(())
+    }
+
+    fn listen_fds(&mut self, count: u32) -> Result<()> {
+        let all = [format!("LISTEN_FDS={count}"), format!("LISTEN_PID={}", process::getpid())];
+        self.announced.extend(all.map(|entry| CString::new(entry).expect("digits have no NUL")));
         Ok(())
     }
 

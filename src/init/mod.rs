@@ -74,6 +74,7 @@ struct Init<'a> {
     covers: Covers,
     arrived: bool,
     home: Option<CString>,
+    announced: Vec<CString>,
     executable: Option<CString>,
 }
 
@@ -86,6 +87,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         covers: Covers::default(),
         arrived: false,
         home: None,
+        announced: Vec::new(),
         executable: None,
     };
     process::default_signals();
@@ -243,7 +245,8 @@ impl Init<'_> {
     fn execve(&mut self, args: &[CString], env: &[CString]) -> Result<()> {
         let executable = self.executable.take().ok_or_else(|| Error::new("no executable was looked for"))?;
         self.inherited.link.at(Point::Going)?;
-        let env: Vec<CString> = env.iter().cloned().chain(self.home.take()).collect();
+        let env: Vec<CString> =
+            env.iter().cloned().chain(self.home.take()).chain(self.announced.drain(..)).collect();
         Err(process::execve(&executable, args, &env))
     }
 }

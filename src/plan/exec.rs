@@ -3,7 +3,7 @@
 
 use super::host::Host;
 use super::lsm;
-use super::process::Becoming;
+use super::process::{Becoming, Handed};
 use super::property;
 use super::step::{Become, Birth, Field, Handle, HandleId, Namespace, Point, Property, Step, Steps};
 use crate::error::Result;
@@ -21,6 +21,9 @@ pub(crate) struct Joining {
     pub(crate) keyring: bool,
     /// setgroups(2) is allowed in it.
     pub(crate) setgroups: bool,
+    /// Its processes keep the supplementary groups of whoever starts them.
+    #[serde(default)]
+    pub(crate) keep_groups: bool,
     /// `linux.personality`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) personality: Option<LinuxPersonality>,
@@ -86,6 +89,8 @@ pub(crate) struct Request<'a> {
     pub(crate) container: i32,
     /// This many descriptors from 3 on reach the process.
     pub(crate) preserve_fds: u32,
+    /// So many of them, the first ones, are announced as LISTEN_FDS.
+    pub(crate) listen_fds: u32,
     /// Some control groups take the process only once it is born.
     pub(crate) attach: bool,
 }
@@ -127,6 +132,7 @@ pub(crate) fn plan(
         memory_policy: container.memory_policy.as_ref(),
         user_namespace: container.own(Namespace::User),
         setgroups: container.setgroups,
+        keep_groups: container.keep_groups,
         forks: true,
     };
     let undumpable = host.privileged && !host.nested;
@@ -169,7 +175,8 @@ pub(crate) fn plan(
         init.push("process", Step::Meet(Point::Created));
     }
     init.push("process", Step::Unguard);
-    becoming.go(&mut init, request.preserve_fds)?;
+    let (descriptors, listening) = (request.preserve_fds, request.listen_fds);
+    becoming.go(&mut init, Handed { descriptors, listening, notify: false })?;
     Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, initial_cpus, properties, handles, init })
 }
 

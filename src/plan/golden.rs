@@ -25,6 +25,7 @@ mod tests {
         ("plan/golden/devices", &["v2", "hybrid", "nested"]),
         ("plan/golden/devices_bound", &["v2"]),
         ("plan/golden/filesystems", &["v2", "hybrid"]),
+        ("plan/golden/handed", &["v2", "helpers"]),
         ("plan/golden/hooks", &["v2"]),
         ("plan/golden/host_mounts", &["v2"]),
         ("plan/golden/intel_rdt", &["v2", "resctrl"]),
@@ -33,6 +34,8 @@ mod tests {
         ("plan/golden/joined_pid", &["v2"]),
         ("plan/golden/joined_user", &["v2"]),
         ("plan/golden/labels", &["lsm", "lsm_hybrid"]),
+        ("plan/golden/net_devices", &["v2"]),
+        ("plan/golden/net_devices_joined", &["v2"]),
         ("plan/golden/paths", &["v2"]),
         ("plan/golden/process", &["v2"]),
         ("plan/golden/properties", &["v2", "nested"]),
@@ -129,12 +132,18 @@ mod tests {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            listen_fds: 0,
+            notify: None,
             gate: true,
             rootless: None,
             no_cgroups: false,
         };
         match config {
             "call" => Request { no_pivot: true, no_new_keyring: true, preserve_fds: 2, gate: false, ..usual },
+            "handed" => {
+                let notify = Some(Path::new("/run/onggi/web1/notify"));
+                Request { preserve_fds: 3, listen_fds: 2, notify, ..usual }
+            }
             _ => usual,
         }
     }
@@ -439,6 +448,9 @@ mod tests {
         let user = json!([{ "type": "mount" }, { "type": "user" }]);
         let mapped = json!({ "namespaces": user, "uidMappings": range, "gidMappings": range });
         let single = json!({ "namespaces": user, "uidMappings": uids, "gidMappings": gids });
+        let mut network = single.clone();
+        network["namespaces"] = json!([{ "type": "mount" }, { "type": "user" }, { "type": "network" }]);
+        network["netDevices"] = json!({ "eth0": {} });
         vec![
             (
                 "helpers",
@@ -449,6 +461,11 @@ mod tests {
                 "single",
                 json!({ "linux": mapped }),
                 "linux.uidMappings: newuidmap and newgidmap are not installed (hint: install the package uidmap, or map only your own uid and gid, size 1)",
+            ),
+            (
+                "single",
+                json!({ "linux": network }),
+                r#"linux.netDevices "eth0": a device of the host cannot be moved without privileges (hint: run as root; rootless, the network is set up by the engine (slirp4netns, pasta))"#,
             ),
             (
                 "single",

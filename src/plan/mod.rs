@@ -15,6 +15,8 @@ pub(crate) mod lsm;
 pub(crate) mod mount_options;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
+pub(crate) mod net_devices;
+pub(crate) mod notify;
 mod older;
 pub(crate) mod process;
 pub(crate) mod property;
@@ -30,6 +32,7 @@ use exec::Joining;
 use host::Host;
 use namespaces::Namespaces;
 use oci_spec::runtime::Spec;
+use process::Handed;
 use resctrl::ResctrlPlan;
 use std::path::Path;
 use step::{Birth, Field, Handle, HandleId, Hook, IdMap, MountCall, Property, StateText, Step, Steps};
@@ -47,6 +50,10 @@ pub(crate) struct Request<'a> {
     pub(crate) no_new_keyring: bool,
     /// This many descriptors from 3 on reach the container.
     pub(crate) preserve_fds: u32,
+    /// So many of them, the first ones, are announced as LISTEN_FDS.
+    pub(crate) listen_fds: u32,
+    /// The directory of the host in which a socket for sd_notify(3) will be.
+    pub(crate) notify: Option<&'a Path>,
     /// Wait at the start gate (`create`) instead of going straight on (`run`).
     pub(crate) gate: bool,
     /// `--rootless`: control groups that cannot be had are done without; none: as the machine says.
@@ -72,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) mount_call: MountCall,
     /// The id maps of a new user namespace.
     pub(crate) maps: Option<Maps>,
+    /// linux.netDevices: moved by the runtime at `Network`.
+    pub(crate) net_devices: Vec<net_devices::NetDevice>,
     /// process.oomScoreAdj, written by the runtime.
     pub(crate) oom_score_adj: Option<i32>,
     /// What the runtime sets of the process at `Created`.
@@ -81,6 +90,8 @@ pub(crate) struct Plan {
     pub(crate) hard_limits: Vec<(u32, u64)>,
     /// prestart and createRuntime hooks: run by the runtime at `Mounted`.
     pub(crate) hooks: Vec<Hook>,
+    /// The container finds a socket for sd_notify(3).
+    pub(crate) notify: bool,
     /// poststart hooks, run by `start`.
     pub(crate) poststart: Vec<Hook>,
     /// poststop hooks, run by `delete`.
@@ -169,16 +180,19 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         birth: Birth::default(),
         mount_call: MountCall::default(),
         maps,
+        net_devices: Vec::new(),
         oom_score_adj: becoming.process.oom_score_adj(),
         properties: Vec::new(),
         hard_limits: becoming.hard_limits(),
         hooks: [hooks.prestart, hooks.create_runtime].concat(),
+        notify: false,
         poststart: hooks.poststart,
         poststop: hooks.poststop,
         joining: Joining {
             namespaces: namespaces.flags(),
             keyring: !request.no_new_keyring,
             setgroups: becoming.setgroups,
+            keep_groups: becoming.keep_groups,
             personality: becoming.personality.cloned(),
             memory_policy: becoming.memory_policy.cloned(),
             process: spec.process().clone(),
@@ -189,8 +203,10 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     namespaces::be_born(&mut plan, spec, host, &namespaces, becoming.setgroups);
     plan.cgroup.owner = cgroup::owner::owner(&plan, spec, host.ids.0, rootless, &namespaces);
     namespaces::enter(&mut plan, spec, host, request, &namespaces)?;
+    net_devices::meet(&mut plan, spec, host, &namespaces)?;
     rootfs::attach(&mut plan, spec, host, request, &namespaces)?;
     mounts::mount_all(&mut plan, spec, host, request, &namespaces)?;
+    notify::mount(&mut plan, spec, host, request, &namespaces)?;
     devices::make(&mut plan, spec, host, &namespaces)?;
     if !plan.hooks.is_empty() {
         plan.push("hooks", Step::Meet(step::Point::Mounted));
@@ -209,7 +225,9 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         plan.push("process", Step::Gate);
     }
     hooks::push(&mut plan, hooks.start_container);
-    becoming.go(&mut plan.init, request.preserve_fds)?;
+    let handed =
+        Handed { descriptors: request.preserve_fds, listening: request.listen_fds, notify: plan.notify };
+    becoming.go(&mut plan.init, handed)?;
     older::do_without_mount_setattr(&mut plan, host)?;
     Ok(plan)
 }

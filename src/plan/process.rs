@@ -4,6 +4,7 @@ use super::Maps;
 use super::capabilities;
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
+use super::notify;
 use super::property;
 use super::step::{Become, Field, Namespace, Property, Step, Steps};
 use crate::error::{Error, Result};
@@ -24,9 +25,27 @@ const CAP_SYS_NICE: u32 = 23;
 /// Where a program is looked for when process.env has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
+/// The value of a variable in `process.env`.
+pub(super) fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
     let env = process.env().iter().flatten().rev();
     env.filter_map(|entry| entry.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// crun's annotation, which podman sets for `--group-add keep-groups`: setgroups(2) is not called if it is `1`.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// What the runtime says about descriptors is not the config's to say (sd_listen_fds(3)).
+const LISTEN: [&[u8]; 3] = [b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES="];
+
+/// What reaches a process besides what its config says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Handed {
+    /// This many descriptors from 3 on.
+    pub(crate) descriptors: u32,
+    /// So many of them, the first ones, are announced as LISTEN_FDS.
+    pub(crate) listening: u32,
+    /// It finds a socket for sd_notify(3).
+    pub(crate) notify: bool,
 }
 
 /// A process of a container, its first or one that `exec` adds, and what of the container decides about it.
@@ -40,8 +59,10 @@ pub(crate) struct Becoming<'a> {
     pub(crate) memory_policy: Option<&'a LinuxMemoryPolicy>,
     /// It is in a user namespace that is not the runtime's: there it holds all capabilities, whatever the runtime holds.
     pub(crate) user_namespace: bool,
-    /// setgroups(2) is allowed.
+    /// setgroups(2) is allowed, and called.
     pub(crate) setgroups: bool,
+    /// The supplementary groups of the caller are wanted, and none of the config's.
+    pub(crate) keep_groups: bool,
     /// It forks once more when it has its ids: RLIMIT_NPROC is for what comes after.
     pub(crate) forks: bool,
 }
@@ -56,12 +77,15 @@ impl<'a> Becoming<'a> {
     ) -> Result<Self> {
         let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
         let linux = spec.linux().as_ref();
+        let annotation = spec.annotations().as_ref().and_then(|all| all.get(KEEP_GROUPS));
+        let keep_groups = annotation.is_some_and(|value| value == "1");
         Ok(Becoming {
             process,
             personality: linux.and_then(|linux| linux.personality().as_ref()),
             memory_policy: linux.and_then(|linux| linux.memory_policy().as_ref()),
             user_namespace: namespaces.own(Namespace::User),
-            setgroups: namespaces::may_set_groups(maps, host, namespaces),
+            setgroups: !keep_groups && namespaces::may_set_groups(maps, host, namespaces),
+            keep_groups,
             forks: false,
         })
     }
@@ -163,7 +187,7 @@ impl<'a> Becoming<'a> {
     fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
         let (process, user) = (self.process, self.process.user());
         steps.push("process.user.umask", Become::Umask(user.umask().unwrap_or(0o022)));
-        let groups = user.additional_gids().clone().unwrap_or_default();
+        let groups = user.additional_gids().clone().filter(|_| !self.keep_groups).unwrap_or_default();
         if !self.setgroups && !groups.is_empty() {
             return Err(Error::new("supplementary groups cannot be set in this user namespace")
                 .at("process.user.additionalGids")
@@ -187,9 +211,16 @@ impl<'a> Becoming<'a> {
     }
 
     /// execve(2), and what survives it.
-    pub(crate) fn go(&self, steps: &mut Steps, preserve_fds: u32) -> Result<()> {
-        let (args, env) = strings(self.process)?;
-        steps.push("process", Become::KeepDescriptors(preserve_fds));
+    pub(crate) fn go(&self, steps: &mut Steps, handed: Handed) -> Result<()> {
+        let (args, mut env) = strings(self.process)?;
+        steps.push("process", Become::KeepDescriptors(handed.descriptors));
+        if handed.listening > 0 {
+            env.retain(|entry| !LISTEN.iter().any(|name| entry.to_bytes().starts_with(name)));
+            steps.push("LISTEN_FDS", Become::ListenFds(handed.listening));
+        }
+        if handed.notify {
+            env.push(CString::new(notify::variable()).expect("a literal without NUL"));
+        }
         steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
         Ok(())
     }

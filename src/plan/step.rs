@@ -41,6 +41,15 @@ impl Steps {
     pub(crate) fn push(&mut self, field: impl Into<String>, step: impl Into<Step>) {
         self.0.push(Planned { field: Field(field.into()), step: step.into() });
     }
+
+    /// The caller's descriptors that reach the process: [`Become::KeepDescriptors`].
+    pub(crate) fn preserved(&self) -> Vec<i32> {
+        let kept = self.0.iter().find_map(|planned| match planned.step {
+            Step::Become(Become::KeepDescriptors(count)) => Some(count),
+            _ => None,
+        });
+        (3..).take(kept.unwrap_or(0) as usize).collect()
+    }
 }
 
 impl std::ops::Deref for Steps {
@@ -63,6 +72,8 @@ impl std::ops::DerefMut for Steps {
 pub(crate) enum Point {
     /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
     Born = 1,
+    /// The network namespace is there, with nothing in it yet: linux.netDevices.
+    Network = 5,
     /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
     Mounted = 2,
     /// Everything but the user's program: the state becomes `created`.
@@ -74,7 +85,8 @@ pub(crate) enum Point {
 impl Point {
     /// The point with this number, as it stands in a message.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Point::Born, Point::Mounted, Point::Created, Point::Going].into_iter().find(|p| *p as u8 == byte)
+        let all = [Point::Born, Point::Network, Point::Mounted, Point::Created, Point::Going];
+        all.into_iter().find(|point| *point as u8 == byte)
     }
 }
 
@@ -546,6 +558,8 @@ pub(crate) enum Become {
     },
     /// The terminal on 0 becomes the controlling terminal of the session (TIOCSCTTY).
     Control,
+    /// The environment says LISTEN_FDS, this number, and LISTEN_PID, the process's own (sd_listen_fds(3)).
+    ListenFds(u32),
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
     /// execve(2).

@@ -35,6 +35,9 @@ impl fmt::Display for Plan {
             writeln!(f, "runtime uid_map {}{uids}  # linux.uidMappings", ranges(&maps.uid))?;
             writeln!(f, "runtime gid_map {}{gids}  # linux.gidMappings", ranges(&maps.gid))?;
         }
+        for device in &self.net_devices {
+            writeln!(f, "runtime {device}  # {}", device.field())?;
+        }
         for hook in &self.hooks {
             writeln!(f, "runtime {hook}  # {}", hook.field)?;
         }
@@ -290,6 +293,7 @@ impl fmt::Display for Become {
             Become::Home(uid) => write!(f, "HOME of uid {uid}"),
             Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
             Become::Control => f.write_str("controlling terminal"),
+            Become::ListenFds(count) => write!(f, "LISTEN_FDS={count} and LISTEN_PID"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }

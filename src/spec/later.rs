@@ -10,14 +10,11 @@ struct Later {
     asked: fn(&Spec) -> bool,
 }
 
-const LATER: &[Later] = &[
-    Later { field: "linux.seccomp", what: "seccomp filters", asked: |s| linux(s, |l| l.seccomp().is_some()) },
-    Later {
-        field: "linux.netDevices",
-        what: "network devices",
-        asked: |s| linux(s, |l| l.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-    },
-];
+const LATER: &[Later] = &[Later {
+    field: "linux.seccomp",
+    what: "seccomp filters",
+    asked: |s| linux(s, |l| l.seccomp().is_some()),
+}];
 
 /// Refuses the first property of the table that the config uses.
 pub(super) fn check(spec: &Spec) -> Result<()> {

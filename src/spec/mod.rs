@@ -15,6 +15,7 @@ pub(crate) mod mask;
 mod memory_policy;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod resources;
 mod scheduling;
@@ -54,6 +55,7 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
         mounts::RULES,
         linux::RULES,
         memory_policy::RULES,
+        net_devices::RULES,
         hooks::RULES,
     ]
     .into_iter()

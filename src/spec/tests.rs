@@ -535,6 +535,54 @@ fn the_rest_of_linux() {
 }
 
 #[test]
+fn network_devices() {
+    let hint = "(hint: see config-linux.md, Network Devices)";
+    let network = (NAMESPACES, json!([{"type": "mount"}, {"type": "uts"}, {"type": "network"}]));
+    let refuse = |devices: Value, expected: &str| {
+        let expected = format!("linux.netDevices{expected} {hint}");
+        refused(&[(&[network.clone(), ("/linux/netDevices", devices)], &expected)]);
+    };
+    refuse(json!({"": {}}), " \"\": is empty");
+    refuse(
+        json!({"eth0": {}, "a-name-of-16-byt": {}}),
+        " \"a-name-of-16-byt\": a name of 16 bytes, the kernel takes at most 15",
+    );
+    refuse(json!({"..": {}}), " \"..\": is no name of a device");
+    refuse(json!({"eth0": {"name": "a/b"}}), " \"eth0\".name \"a/b\": \"/\" at position 1 is not allowed");
+    refuse(
+        json!({"eth0": {"name": "eth0:1"}}),
+        " \"eth0\".name \"eth0:1\": \":\" at position 4 is not allowed",
+    );
+    refuse(json!({"eth0": {"name": "a\0"}}), " \"eth0\".name \"a\\0\": \"\\0\" at position 1 is not allowed");
+    refuse(json!({"eth%d": {}}), " \"eth%d\": a template is no name of a device");
+    for name in ["%dx", "x%d%d", "x%", "x%s"] {
+        refuse(
+            json!({"eth0": {"name": name}}),
+            &format!(" \"eth0\".name {name:?}: a template has one %d, at its end"),
+        );
+    }
+    refuse(json!({"eth0": {}, "eth1": {"name": "eth0"}}), " \"eth1\": \"eth0\" is also called \"eth0\"");
+    refused(&[(
+        &[("/linux/netDevices", json!({"eth0": {}}))],
+        &format!(
+            "linux.netDevices: linux.namespaces has no network namespace that they could be moved to {hint}"
+        ),
+    )]);
+    accepted(&[
+        &[("/linux/netDevices", json!({}))],
+        &[
+            network.clone(),
+            ("/linux/netDevices", json!({"eth0": {"name": ""}, "eth1": {"name": "a-name-of-15-by"}})),
+        ],
+        &[network.clone(), ("/linux/netDevices", json!({"a": {"name": "b"}, "b": {"name": "a"}}))],
+        &[
+            network.clone(),
+            ("/linux/netDevices", json!({"a": {"name": "x%d"}, "b": {"name": "x%d"}, "ä€": {}})),
+        ],
+    ]);
+}
+
+#[test]
 fn hooks() {
     let hint = "(hint: see config.md, POSIX-platform Hooks)";
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
@@ -730,15 +778,13 @@ fn labels() {
 #[test]
 fn what_comes_later_is_refused_by_name() {
     let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
-    let cases: &[(&str, Value, &str, &str)] = &[
-        ("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters"),
-        ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", "network devices"),
-    ];
+    let cases: &[(&str, Value, &str, &str)] =
+        &[("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters")];
     for (pointer, value, field, what) in cases {
         let expected = format!("{field}: {what} are not supported by this version of onggi");
         refused(&[(&[(pointer, value.clone())], &expected)]);
     }
-    accepted(&[&[("/linux/mountLabel", json!("")), ("/linux/netDevices", json!({}))]]);
+    accepted(&[&[("/linux/mountLabel", json!(""))]]);
 }
 
 #[test]

@@ -84,6 +84,23 @@ pub(crate) fn read(dir: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Vec<u8
     Ok(content)
 }
 
+/// mkdirat(2), mode 0755 whatever the umask says.
+pub(crate) fn make_for_all(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH;
+    rustix::fs::mkdirat(dir, name, mode).map_err(failed("mkdirat", name))?;
+    rustix::fs::chmodat(dir, name, mode, AtFlags::empty()).map_err(failed("fchmodat", name))
+}
+
+/// Removes a directory with everything in it, following no link; one that is not there is fine.
+pub(crate) fn remove_all(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
+    match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::call(format!("unlinkat({name:?})"), error.raw_os_error().unwrap_or(0)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// unlinkat(2) of a file; one that is not there is fine.
 pub(crate) fn unlink(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     gone(rustix::fs::unlinkat(dir, name, AtFlags::empty())).map_err(failed("unlinkat", name))
@@ -222,6 +239,24 @@ mod tests {
         std::os::unix::fs::symlink("f", temp.path().join("l")).unwrap();
         assert_eq!(read(dir.as_fd(), "l", 10).unwrap_err().errno(), nix::libc::ELOOP);
         assert_eq!(read(dir.as_fd(), "nope", 10).unwrap_err().errno(), ENOENT);
+    }
+
+    #[test]
+    fn a_whole_tree_goes_but_not_what_links_point_to() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = open(temp.path()).unwrap();
+        remove_all(dir.as_fd(), "d").unwrap();
+        make_for_all(dir.as_fd(), "d").unwrap();
+        assert_eq!(temp.path().join("d").metadata().unwrap().permissions().mode() & 0o7777, 0o755);
+        std::fs::write(temp.path().join("kept"), "").unwrap();
+        std::fs::create_dir_all(temp.path().join("d/a/b")).unwrap();
+        std::os::unix::fs::symlink("../..", temp.path().join("d/a/l")).unwrap();
+        std::os::unix::fs::symlink("../kept", temp.path().join("d/k")).unwrap();
+        remove_all(dir.as_fd(), "d").unwrap();
+        assert_eq!(names(dir.as_fd()).unwrap(), ["kept"]);
+        std::os::unix::fs::symlink(".", temp.path().join("d")).unwrap();
+        remove_all(dir.as_fd(), "d").unwrap();
+        assert_eq!(names(dir.as_fd()).unwrap(), ["kept"]);
     }
 
     #[test]

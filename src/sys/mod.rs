@@ -7,6 +7,7 @@ pub(crate) mod dir;
 pub(crate) mod fs;
 pub(crate) mod mount;
 pub(crate) mod namespace;
+pub(crate) mod netlink;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;

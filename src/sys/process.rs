@@ -240,6 +240,12 @@ pub(crate) fn loopback_up() -> Result<()> {
     Errno::result(done).map(drop).map_err(failed("ioctl(SIOCSIFFLAGS, lo)"))
 }
 
+/// kill(2) to this very process.
+pub(crate) fn signal_self(signal: i32) -> Result<()> {
+    let signal = nix::sys::signal::Signal::try_from(signal).map_err(failed("kill"))?;
+    nix::sys::signal::kill(nix::unistd::Pid::this(), signal).map_err(failed("kill"))
+}
+
 /// Signals as a program expects them: none blocked, SIGPIPE not ignored (Rust's start-up ignores it, and an ignored
 /// signal survives execve).
 pub(crate) fn default_signals() {

@@ -2,11 +2,14 @@
 //!
 //! One message is one send and one receive, of bounded length; a descriptor arrives close-on-exec or not at all.
 //! Names are relative to a directory's descriptor, through `/proc/self/fd/N/NAME`, because sun_path ends at 108 bytes.
-//! Nothing here may knock on an abstract address.
+//! Nothing here may knock on an abstract address, but on one that the environment names (sd_notify(3)).
 
+use nix::libc;
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -162,6 +165,65 @@ pub(crate) fn connect_stream_within(path: &Path, wait: Option<Duration>) -> Resu
     Ok(socket)
 }
 
+/// A datagram socket at `name` in `dir`, for everybody who reaches the directory; close-on-exec, never waiting. The name
+/// must be free.
+pub(crate) fn datagrams_at(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = unconnected(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
+    let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+    rustix::fs::fchmod(&socket, mode).map_err(failed("fchmod(socket)"))?;
+    // Not by chmod(2) afterwards: whoever may write in the directory could have put a link there by then.
+    let address = address(dir, name)?;
+    let umask = rustix::process::umask(Mode::empty());
+    let bound = rustix::net::bind(&socket, &address);
+    rustix::process::umask(umask);
+    bound.map_err(failed(format!("bind({name:?})")))?;
+    Ok(socket)
+}
+
+/// A datagram socket that sends to this address, never waiting: an absolute path, or `@` and an abstract name.
+pub(crate) fn connect_datagrams(to: &OsStr) -> Result<OwnedFd> {
+    let call = || format!("connect({to:?})");
+    let address = match to.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
+        [b'/', ..] => SocketAddrUnix::new(to.as_bytes()),
+        _ => Err(Errno::AFNOSUPPORT),
+    };
+    let socket = unconnected(SocketType::DGRAM, SocketFlags::NONBLOCK)?;
+    rustix::net::connect(&socket, &address.map_err(failed(call()))?).map_err(failed(call()))?;
+    Ok(socket)
+}
+
+/// recv(2) of a datagram that is there already: its true length, which is larger than the buffer if it was cut. None: there
+/// is none. Descriptors that came with it are closed by the kernel.
+pub(crate) fn recv_datagram(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>> {
+    loop {
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::TRUNC) {
+            Ok((_, length)) => return Ok(Some(length)),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(Error::call("recv", errno.raw_os_error())),
+        }
+    }
+}
+
+/// fcntl(2) O_ASYNC: SIGIO to this process when something arrives.
+pub(crate) fn signal_arrivals(socket: BorrowedFd<'_>) -> Result<()> {
+    let fd = socket.as_raw_fd();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    // SAFETY: both commands take an int.
+    let done = unsafe {
+        [
+            libc::fcntl(fd, libc::F_SETOWN, own),
+            libc::fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK),
+        ]
+    };
+    if done.contains(&-1) {
+        Err(Error::call("fcntl(O_ASYNC)", nix::errno::Errno::last_raw()))
+    } else {
+        Ok(())
+    }
+}
+
 /// accept4(2): the next connection, close-on-exec, waiting for it without a bound.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     loop {
@@ -281,6 +343,37 @@ mod tests {
         assert_eq!(full, Errno::AGAIN.raw_os_error());
         let late = connect_at(fd.as_fd(), "gate", Duration::from_millis(20)).unwrap_err();
         assert_eq!(late.errno(), Errno::AGAIN.raw_os_error());
+    }
+
+    #[test]
+    fn datagrams_come_one_by_one_or_not_at_all() {
+        let (dir, fd) = dir();
+        let own = datagrams_at(fd.as_fd(), "s").unwrap();
+        assert_eq!(dir.path().join("s").metadata().unwrap().permissions().mode() & 0o7777, 0o777);
+        let other = connect_datagrams(dir.path().join("s").as_os_str()).unwrap();
+        assert!(cloexec(own.as_fd()) && cloexec(other.as_fd()));
+        let mut buffer = [0; 4];
+        assert_eq!(recv_datagram(own.as_fd(), &mut buffer).unwrap(), None);
+        send(other.as_fd(), b"ab", &[other.as_fd()]).unwrap();
+        send(other.as_fd(), b"too long", &[]).unwrap();
+        assert_eq!(recv_datagram(own.as_fd(), &mut buffer).unwrap(), Some(2));
+        assert_eq!(&buffer[..2], b"ab");
+        assert_eq!(recv_datagram(own.as_fd(), &mut buffer).unwrap(), Some(8));
+        let full =
+            std::iter::repeat_with(|| send(other.as_fd(), b"x", &[])).find_map(|sent| sent.err()).unwrap();
+        assert_eq!(full.errno(), Errno::AGAIN.raw_os_error());
+    }
+
+    #[test]
+    fn addresses_of_other_kinds_are_refused() {
+        for address in ["relative", "vsock:2:1", "", "/none/at/all", "@onggi-nobody"] {
+            assert!(connect_datagrams(OsStr::new(address)).is_err(), "{address}");
+        }
+        let long = format!("/{}", "x".repeat(200));
+        assert_eq!(
+            connect_datagrams(OsStr::new(&long)).unwrap_err().errno(),
+            Errno::NAMETOOLONG.raw_os_error()
+        );
     }
 
     #[test]
