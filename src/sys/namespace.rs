@@ -15,6 +15,8 @@ pub(crate) struct Clone<'a> {
     pub(crate) flags: i32,
     /// Born into this cgroup v2 directory.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// The kernel leaves the child's pid, as seen here, in this place before the child runs (CLONE_PARENT_SETTID).
+    pub(crate) pid: Option<&'a AtomicU32>,
     /// Signal to the parent at exit: SIGCHLD, or 0 with CLONE_PARENT (the parent's own then counts).
     pub(crate) exit_signal: i32,
 }
@@ -36,10 +38,14 @@ pub(crate) fn clone3(clone: &Clone<'_>) -> Result<Side> {
         flags |= CLONE_INTO_CGROUP;
         cgroup = fd.as_raw_fd() as u64;
     }
-    let args: [u64; 11] =
-        [flags, std::ptr::from_mut(&mut pidfd) as u64, 0, 0, clone.exit_signal as u64, 0, 0, 0, 0, 0, cgroup];
-    // SAFETY: `struct clone_args` of 88 bytes; without CLONE_VM and without a stack this is a fork, and the runtime
-    // has one thread, so that the child's copy of the memory is whole.
+    let (pidfd_place, mut pid_place) = (std::ptr::from_mut(&mut pidfd) as u64, 0);
+    if let Some(place) = clone.pid {
+        flags |= libc::CLONE_PARENT_SETTID as u64;
+        pid_place = place.as_ptr() as u64;
+    }
+    let args: [u64; 11] = [flags, pidfd_place, 0, pid_place, clone.exit_signal as u64, 0, 0, 0, 0, 0, cgroup];
+    // SAFETY: `struct clone_args` of 88 bytes, whose two places live over the call; without CLONE_VM and without a stack
+    // this is a fork, and the runtime has one thread, so that the child's copy of the memory is whole.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
     match nix::errno::Errno::result(pid) {
         Ok(0) => Ok(Side::Child),
