@@ -228,6 +228,7 @@ fn documents_name_tests_that_exist() {
     let mut breaches = Breaches::default();
     for document in [
         "docs/cgroups.md",
+        "docs/seccomp.md",
         "docs/update.md",
         "docs/spec-coverage.md",
         "docs/kernel-features.md",

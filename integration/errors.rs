@@ -49,7 +49,6 @@ cases! {
     nul_in_paths;
     paths_of_5000_characters;
     terminals_are_refused_for_now;
-    seccomp_is_refused_for_now;
     env_without_an_equals_sign;
     the_error_names_operation_and_container;
     a_user_without_permission_is_told_so;
@@ -453,11 +452,6 @@ fn paths_of_5000_characters(sandbox: &mut Sandbox) {
 fn terminals_are_refused_for_now(sandbox: &mut Sandbox) {
     sandbox.set("/process/terminal", json!(true));
     sandbox.refused(&["process.terminal"]);
-}
-
-fn seccomp_is_refused_for_now(sandbox: &mut Sandbox) {
-    let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-    each_refused(sandbox, &[("/linux/seccomp", seccomp, &["linux.seccomp"])]);
 }
 
 fn env_without_an_equals_sign(sandbox: &mut Sandbox) {

@@ -18,7 +18,8 @@ pub(crate) fn from(globals: Globals) -> Settings {
         let uid = nix::unistd::geteuid().as_raw();
         default_root(std::env::var_os("XDG_RUNTIME_DIR"), || uid != 0 || is_mapped())
     });
-    Settings { root: absolute(root), cgroups, rootless: globals.rootless.0, inherited: 0, warn: log::warn }
+    let rootless = globals.rootless.0;
+    Settings { root: absolute(root), cgroups, rootless, inherited: 0, warn: log::warn, debug: log::debug }
 }
 
 /// A path that stays right wherever the working directory goes later.

@@ -7,8 +7,8 @@ use super::child::Child;
 use super::id::ContainerId;
 use super::process::Process as Alive;
 use super::state::{Facts, Status};
-use super::store::Seen;
-use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe};
+use super::store::{Saved, Seen};
+use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe, seccomp};
 use crate::cgroup::entrance::Entrance;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
@@ -58,7 +58,8 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
-        let newborn = give_birth(&plan, options, &container, entrance)?;
+        let filter = seccomp::kept(seen.dir(), seen.saved())?;
+        let newborn = give_birth(&plan, options, &container, entrance, filter, seen.saved())?;
         if options.detach { Ok(0) } else { foreground::attend(&newborn) }
     };
     act().map_err(|error: Error| error.during(format!("exec {id}")))
@@ -179,6 +180,8 @@ fn give_birth(
     options: &ExecOptions,
     container: &Alive,
     mut entrance: Option<Entrance<'_>>,
+    filter: Option<Vec<u8>>,
+    saved: &Saved,
 ) -> Result<Newborn> {
     let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
     let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
@@ -186,6 +189,7 @@ fn give_birth(
     let beside = beside.map_err(|e| Error::call("dup(pidfd)", e.raw_os_error().unwrap_or(0)))?;
     let shared = Shared::new()?;
     let [progress, born, ..] = shared.cells();
+    let agent = seccomp::Caller::connect(saved, Status::Running, born)?;
     let (link, far) = Link::pair()?;
     if !options.detach {
         foreground::hold_signals()?;
@@ -206,6 +210,7 @@ fn give_birth(
         progress,
         born,
         preserved: (3..3 + options.preserve_fds as i32).collect(),
+        filter,
         beside: Some(beside),
     };
     if !plan.initial_cpus.is_empty() {
@@ -231,7 +236,7 @@ fn give_birth(
         _ => Ok(()),
     };
     let set = settled.and_then(|()| set_properties(plan, first.get(), &link, born));
-    let gone = set.and_then(|()| attend::until_gone(&link));
+    let gone = set.and_then(|()| attend::until_gone(&link, agent));
     // Its work is done, or in vain.
     drop(first);
     let child = newborn(born)?;
@@ -254,7 +259,7 @@ fn set_properties(plan: &ExecPlan, first: &Newborn, link: &Link, born: &AtomicU3
     match link.hear()? {
         Heard::At(Point::Created) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(killed()),
+        Heard::At(_) | Heard::Listening(_) | Heard::End => return Err(killed()),
     }
     // Who gave birth leaves the pid behind, and ends; the newborn may well be ahead of it.
     if !pidfd::exited(first.pidfd.as_fd(), attend::DEATH_WAIT)? {
@@ -281,7 +286,7 @@ fn settle(
     match link.hear()? {
         Heard::At(Point::Born) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(killed()),
+        Heard::At(_) | Heard::Listening(_) | Heard::End => return Err(killed()),
     }
     entrance.map_or(Ok(()), |entrance| entrance.attach(newborn.pid, init))?;
     for &(resource, hard) in &plan.hard_limits {

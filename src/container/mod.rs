@@ -22,6 +22,7 @@ pub(crate) mod process;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod seal;
+mod seccomp;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod store;
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) inherited: u32,
     /// Where warnings go; the command line decides.
     pub(crate) warn: fn(&str),
+    /// Where that goes which only matters to who looks for a mistake.
+    pub(crate) debug: fn(&str),
 }
 
 /// `--cgroup-manager`.

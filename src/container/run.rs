@@ -2,9 +2,11 @@
 
 use super::create::{Created, Creation};
 use super::start::run_poststart;
-use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground};
+use super::state::Status;
+use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground, seccomp};
 use crate::error::{Error, Result};
 use crate::sys::process;
+use std::sync::atomic::AtomicU32;
 
 /// Creates and starts a container.
 ///
@@ -20,8 +22,12 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
             foreground::hold_signals()?;
         }
         let created = creation.carry_out(settings, options)?;
-        let go = if created.told { Ok(()) } else { created.link.go() };
-        let gone = go.and_then(|()| attend::until_gone(&created.link));
+        let pid = AtomicU32::new(created.newborn.pid as u32);
+        let agent = || {
+            let agent = seccomp::Caller::connect(created.locked.saved()?, Status::Creating, &pid)?;
+            if created.told { Ok(agent) } else { created.link.go().map(|()| agent) }
+        };
+        let gone = agent().and_then(|agent| attend::until_gone(&created.link, agent));
         if let Err(error) = gone.and_then(|()| run_poststart(created.locked.saved()?)) {
             return created.undo(settings, options).and(Err(error));
         }

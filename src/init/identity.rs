@@ -39,6 +39,10 @@ impl Init<'_> {
             Become::Home(uid) => self.home(*uid),
             Become::FindExecutable { name, path } => self.find_executable(name, path),
             Become::KeepDescriptors(count) => self.keep_descriptors(*count),
+            Become::Seccomp { flags, listener } => {
+                self.filter = Some((*flags, *listener));
+                Ok(())
+            }
             Become::Execve { args, env } => self.execve(args, env),
         }
     }

@@ -15,7 +15,7 @@ mod root;
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
 use crate::sys::namespace::{Clone, Side};
-use crate::sys::{mount, namespace, process, socket};
+use crate::sys::{mount, namespace, process, seccomp, socket};
 use link::Link;
 use mounts::Covers;
 use root::Root;
@@ -46,6 +46,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) progress: &'a AtomicU32,
     /// Descriptors from 3 on that the caller handed over for the container.
     pub(crate) preserved: Vec<i32>,
+    /// The program of linux.seccomp.
+    pub(crate) filter: Option<Vec<u8>>,
     /// exec: a process of the container, whose namespaces are entered.
     pub(crate) beside: Option<OwnedFd>,
 }
@@ -69,6 +71,8 @@ struct Init<'a> {
     arrived: bool,
     home: Option<CString>,
     executable: Option<CString>,
+    /// How the filter is to be loaded: flags, and whether there is a listener.
+    filter: Option<(u32, bool)>,
 }
 
 /// Walks the list. It ends in execve, or in `Failed` and an exit.
@@ -81,6 +85,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         arrived: false,
         home: None,
         executable: None,
+        filter: None,
     };
     process::default_signals();
     init.inherited.close_others(None);
@@ -235,6 +240,26 @@ impl Init<'_> {
         let executable = self.executable.take().ok_or_else(|| Error::new("no executable was looked for"))?;
         self.inherited.link.at(Point::Going)?;
         let env: Vec<CString> = env.iter().cloned().chain(self.home.take()).collect();
-        Err(process::execve(&executable, args, &env))
+        Err(process::execve(&executable, args, &env, || self.load_filter()))
+    }
+
+    /// From here on the program of linux.seccomp decides about every call, also the two that are left: with a listener
+    /// the one that hands it over, and execve(2). Nothing is allocated and nothing closed any more.
+    fn load_filter(&self) -> Result<()> {
+        let Some((flags, listener)) = self.filter else { return Ok(()) };
+        let program = self.inherited.filter.as_deref();
+        let program = program.ok_or_else(|| Error::new("no filter was compiled").at("linux.seccomp"))?;
+        let loaded = seccomp::set_mode_filter(program, flags).map_err(|e| e.at("linux.seccomp"))?;
+        match loaded {
+            Some(fd) if listener => {
+                let told = self.inherited.link.listening(fd.as_fd());
+                // It closes on execve, as it was opened; close(2) might be forbidden, or be asked of the agent.
+                std::mem::forget(fd);
+                told.map_err(|e| {
+                    e.at("linux.seccomp").hint("the filter must allow sendmsg: the listener leaves by it")
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::capabilities;
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
 use super::property;
+use super::seccomp::Loading;
 use super::step::{Become, Field, Namespace, Property, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{
@@ -44,6 +45,8 @@ pub(crate) struct Becoming<'a> {
     pub(crate) setgroups: bool,
     /// It forks once more when it has its ids: RLIMIT_NPROC is for what comes after.
     pub(crate) forks: bool,
+    /// `linux.seccomp` of the container.
+    pub(crate) seccomp: Option<&'a Loading>,
 }
 
 impl<'a> Becoming<'a> {
@@ -63,7 +66,13 @@ impl<'a> Becoming<'a> {
             user_namespace: namespaces.own(Namespace::User),
             setgroups: namespaces::may_set_groups(maps, host, namespaces),
             forks: false,
+            seccomp: None,
         })
+    }
+
+    /// Under this filter.
+    pub(crate) fn filtered(self, seccomp: Option<&'a Loading>) -> Self {
+        Becoming { seccomp, ..self }
     }
 
     /// Limits, identity and rights of the process; its executable is found. Gives warnings.
@@ -144,8 +153,12 @@ impl<'a> Becoming<'a> {
                 .hint("install newuidmap and newgidmap, and map the ids of /etc/subuid and /etc/subgid"));
         }
         let grantable = if self.user_namespace { host.capabilities } else { host.permitted };
-        let (sets, warnings) =
+        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+        let (mut sets, warnings) =
             capabilities::plan(process.capabilities().as_ref(), host.capabilities, grantable);
+        if let Some(seccomp) = self.seccomp {
+            seccomp.need(&mut sets, no_new_privileges, grantable)?;
+        }
         steps.push("process.capabilities.bounding", Become::Bounding(sets.bounding));
         let (uid, gid, setgroups) = (user.uid(), user.gid(), self.setgroups);
         steps.push("process.user", Become::User { uid, gid, groups, setgroups });
@@ -154,7 +167,7 @@ impl<'a> Becoming<'a> {
             "process.capabilities",
             Become::Capabilities { effective, permitted, inheritable, ambient },
         );
-        if process.no_new_privileges().unwrap_or(false) {
+        if no_new_privileges {
             steps.push("process.noNewPrivileges", Become::NoNewPrivileges);
         }
         Ok(warnings)
@@ -164,6 +177,9 @@ impl<'a> Becoming<'a> {
     pub(crate) fn go(&self, steps: &mut Steps, preserve_fds: u32) -> Result<()> {
         let (args, env) = strings(self.process)?;
         steps.push("process", Become::KeepDescriptors(preserve_fds));
+        if let Some(seccomp) = self.seccomp {
+            steps.push("linux.seccomp", seccomp.step());
+        }
         steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
         Ok(())
     }

@@ -69,12 +69,15 @@ pub(crate) enum Point {
     Created = 3,
     /// The container was started and startContainer hooks are done: execve comes next.
     Going = 4,
+    /// The filter is loaded; the descriptor of its notifications comes along. Nobody waits.
+    Listening = 5,
 }
 
 impl Point {
     /// The point with this number, as it stands in a message.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Point::Born, Point::Mounted, Point::Created, Point::Going].into_iter().find(|p| *p as u8 == byte)
+        let all = [Point::Born, Point::Mounted, Point::Created, Point::Going, Point::Listening];
+        all.into_iter().find(|p| *p as u8 == byte)
     }
 }
 
@@ -539,6 +542,14 @@ pub(crate) enum Become {
     },
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
+    /// seccomp(2): the program that the runtime has compiled before birth. It is loaded within the next step, when
+    /// all that is left to do is execve(2) itself.
+    Seccomp {
+        /// SECCOMP_FILTER_FLAG_… bits.
+        flags: u32,
+        /// The listener goes to the runtime, which hands it to the agent.
+        listener: bool,
+    },
     /// execve(2).
     Execve {
         /// process.args

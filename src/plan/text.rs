@@ -13,6 +13,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cgroup)?;
         self.resctrl.iter().try_for_each(|resctrl| write!(f, "{resctrl}"))?;
+        self.seccomp.iter().try_for_each(|filter| write!(f, "{filter}"))?;
         for (i, (field, handle)) in self.handles.iter().enumerate() {
             writeln!(f, "open    #{i} {handle}  # {field}")?;
         }
@@ -279,6 +280,10 @@ impl fmt::Display for Become {
             Become::Home(uid) => write!(f, "HOME of uid {uid}"),
             Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
+            Become::Seccomp { flags, listener } => {
+                let listener = if *listener { ", the listener to the runtime" } else { "" };
+                write!(f, "seccomp filter with flags {flags:#x}{listener}")
+            }
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }
     }

@@ -16,7 +16,6 @@ const LATER: &[Later] = &[
         what: "terminals",
         asked: |s| process(s, |p| p.terminal() == Some(true)),
     },
-    Later { field: "linux.seccomp", what: "seccomp filters", asked: |s| linux(s, |l| l.seccomp().is_some()) },
     Later {
         field: "linux.netDevices",
         what: "network devices",

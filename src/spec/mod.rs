@@ -18,6 +18,7 @@ mod namespaces;
 mod process;
 mod resources;
 mod scheduling;
+mod seccomp;
 mod text;
 mod version;
 
@@ -54,6 +55,7 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
         mounts::RULES,
         linux::RULES,
         memory_policy::RULES,
+        seccomp::RULES,
         hooks::RULES,
     ]
     .into_iter()
