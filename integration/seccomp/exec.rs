@@ -16,6 +16,7 @@ cases! {
     exec_of_a_notified_call_has_a_listener_of_its_own: Need::Machine("x86_64");
     exec_without_an_agent_is_refused: Need::Machine("x86_64");
     exec_without_the_kept_program_is_refused;
+    exec_loads_the_filter_unseen_where_it_could_be_traced: Need::Program("strace");
 }
 
 const PAUSE: u64 = 34;
@@ -146,4 +147,26 @@ fn exec_without_the_kept_program_is_refused(sandbox: &mut Sandbox) {
         assert!(output.stderr.contains("linux.seccomp"), "{}", output.describe());
     }
     sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+}
+
+/// Whoever holds CAP_SYS_PTRACE in the container could trace a process that holds CAP_SYS_ADMIN to load its filter.
+fn exec_loads_the_filter_unseen_where_it_could_be_traced(sandbox: &mut Sandbox) {
+    sandbox.set("/process/noNewPrivileges", json!(false)).set("/linux/seccomp", docker());
+    for (capability, first) in [("CAP_SYS_PTRACE", "seccomp("), ("CAP_KILL", "clone3(")] {
+        sandbox.capabilities(&[capability]);
+        sandbox.start_sleeper();
+        let trace = sandbox.path("trace");
+        let words = ["strace", "-f", "-o", &trace, "-e", "trace=seccomp,clone,clone3,setns"];
+        let script = "grep -E '^(CapEff|Seccomp:)' /proc/self/status";
+        let call = sandbox.onggi(&["exec", &sandbox.token, "/bin/sh", "-c", script]);
+        let output = call.through(&words).limit(60).finish().ok();
+        assert!(output.stdout.contains("Seccomp:\t2"), "{}", output.describe());
+        assert!(!output.stdout.contains("CapEff:\t0000000000200000"), "{}", output.describe());
+        let text = fs::read_to_string(&trace).unwrap();
+        let (_, inside) = text.split_once("setns(").unwrap();
+        let next =
+            ["seccomp(", "clone3("].into_iter().min_by_key(|call| inside.find(call).unwrap_or(usize::MAX));
+        assert_eq!(next, Some(first), "{text}");
+        sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    }
 }

@@ -39,7 +39,8 @@ impl Init<'_> {
             Become::Home(uid) => self.home(*uid),
             Become::FindExecutable { name, path } => self.find_executable(name, path),
             Become::KeepDescriptors(count) => self.keep_descriptors(*count),
-            Become::Seccomp { flags, listener } => {
+            Become::Seccomp { flags, listener, at_once: true } => self.load_filter(*flags, *listener),
+            Become::Seccomp { flags, listener, at_once: false } => {
                 self.filter = Some((*flags, *listener));
                 Ok(())
             }

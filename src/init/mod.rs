@@ -71,7 +71,7 @@ struct Init<'a> {
     arrived: bool,
     home: Option<CString>,
     executable: Option<CString>,
-    /// How the filter is to be loaded: flags, and whether there is a listener.
+    /// How the filter is to be loaded before execve: flags, and whether there is a listener.
     filter: Option<(u32, bool)>,
 }
 
@@ -179,7 +179,7 @@ impl Init<'_> {
     fn fork(&mut self) -> Result<()> {
         let flags = nix::libc::CLONE_PARENT;
         let clone = Clone { flags, cgroup: None, pid: Some(self.inherited.born), exit_signal: 0 };
-        match namespace::clone3(&clone) {
+        match namespace::clone3(&clone).or_else(|e| namespace::clone(&clone).map_err(|_| e)) {
             Ok(Side::Child) => Ok(()),
             Ok(Side::Parent(..)) => process::exit_now(0),
             // What fork(2) says of a pid namespace whose first process has ended.
@@ -240,13 +240,14 @@ impl Init<'_> {
         let executable = self.executable.take().ok_or_else(|| Error::new("no executable was looked for"))?;
         self.inherited.link.at(Point::Going)?;
         let env: Vec<CString> = env.iter().cloned().chain(self.home.take()).collect();
-        Err(process::execve(&executable, args, &env, || self.load_filter()))
+        Err(process::execve(&executable, args, &env, || {
+            self.filter.map_or(Ok(()), |(flags, listener)| self.load_filter(flags, listener))
+        }))
     }
 
-    /// From here on the program of linux.seccomp decides about every call, also the two that are left: with a listener
-    /// the one that hands it over, and execve(2). Nothing is allocated and nothing closed any more.
-    fn load_filter(&self) -> Result<()> {
-        let Some((flags, listener)) = self.filter else { return Ok(()) };
+    /// From here on the program of linux.seccomp decides about every call, mostly about the two that are left: with a
+    /// listener the one that hands it over, and execve(2). Nothing is allocated and nothing closed any more.
+    fn load_filter(&self, flags: u32, listener: bool) -> Result<()> {
         let program = self.inherited.filter.as_deref();
         let program = program.ok_or_else(|| Error::new("no filter was compiled").at("linux.seccomp"))?;
         let loaded = seccomp::set_mode_filter(program, flags).map_err(|e| e.at("linux.seccomp"))?;

@@ -133,6 +133,9 @@ pub(crate) fn plan(
         setgroups: container.setgroups,
         forks: true,
         seccomp: container.seccomp.as_ref(),
+        hurries: container.seccomp.as_ref().is_some_and(|seccomp| {
+            seccomp.hurries([Some(process), container.process.as_ref()], container.own(Namespace::User))
+        }),
     };
     let undumpable = host.privileged && !host.nested;
     let birth = Birth { undumpable, ..Birth::default() };

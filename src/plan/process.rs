@@ -1,7 +1,7 @@
 //! process (config.md, Process; POSIX and Linux process): everything between the root being `/` and execve.
 
 use super::Maps;
-use super::capabilities;
+use super::capabilities::{self, Sets};
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
 use super::property;
@@ -47,6 +47,8 @@ pub(crate) struct Becoming<'a> {
     pub(crate) forks: bool,
     /// `linux.seccomp` of the container.
     pub(crate) seccomp: Option<&'a Loading>,
+    /// Its filter is loaded before the fork, not before execve: see [`Loading::hurries`].
+    pub(crate) hurries: bool,
 }
 
 impl<'a> Becoming<'a> {
@@ -67,6 +69,7 @@ impl<'a> Becoming<'a> {
             setgroups: namespaces::may_set_groups(maps, host, namespaces),
             forks: false,
             seccomp: None,
+            hurries: false,
         })
     }
 
@@ -84,7 +87,7 @@ impl<'a> Becoming<'a> {
         let path = CString::new(process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("contains a NUL byte").at(&field))?;
         steps.push(&field, Become::Chdir { path: path.clone(), again: false });
-        let warnings = self.identity(steps, host)?;
+        let (sets, warnings) = self.identity(steps, host)?;
         steps.push(&field, Become::Chdir { path, again: true });
         if variable(process, "HOME").is_none() {
             steps.push("process.env", Become::Home(process.user().uid()));
@@ -93,6 +96,10 @@ impl<'a> Becoming<'a> {
         let name = name.into_iter().next().ok_or_else(|| Error::new("is empty").at("process.args"))?;
         let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
         steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
+        if let Some(seccomp) = self.seccomp.filter(|_| self.hurries) {
+            steps.push("linux.seccomp", seccomp.step(true));
+            steps.push("process.capabilities", take(sets));
+        }
         Ok(warnings)
     }
 
@@ -143,7 +150,7 @@ impl<'a> Becoming<'a> {
         Ok(())
     }
 
-    fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
+    fn identity(&self, steps: &mut Steps, host: &Host) -> Result<(Sets, Vec<String>)> {
         let (process, user) = (self.process, self.process.user());
         steps.push("process.user.umask", Become::Umask(user.umask().unwrap_or(0o022)));
         let groups = user.additional_gids().clone().unwrap_or_default();
@@ -154,31 +161,28 @@ impl<'a> Becoming<'a> {
         }
         let grantable = if self.user_namespace { host.capabilities } else { host.permitted };
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-        let (mut sets, warnings) =
+        let (sets, warnings) =
             capabilities::plan(process.capabilities().as_ref(), host.capabilities, grantable);
+        let mut held = sets;
         if let Some(seccomp) = self.seccomp {
-            seccomp.need(&mut sets, no_new_privileges, grantable)?;
+            seccomp.need(&mut held, no_new_privileges, grantable)?;
         }
         steps.push("process.capabilities.bounding", Become::Bounding(sets.bounding));
         let (uid, gid, setgroups) = (user.uid(), user.gid(), self.setgroups);
         steps.push("process.user", Become::User { uid, gid, groups, setgroups });
-        let capabilities::Sets { effective, permitted, inheritable, ambient, .. } = sets;
-        steps.push(
-            "process.capabilities",
-            Become::Capabilities { effective, permitted, inheritable, ambient },
-        );
+        steps.push("process.capabilities", take(held));
         if no_new_privileges {
             steps.push("process.noNewPrivileges", Become::NoNewPrivileges);
         }
-        Ok(warnings)
+        Ok((sets, warnings))
     }
 
     /// execve(2), and what survives it.
     pub(crate) fn go(&self, steps: &mut Steps, preserve_fds: u32) -> Result<()> {
         let (args, env) = strings(self.process)?;
         steps.push("process", Become::KeepDescriptors(preserve_fds));
-        if let Some(seccomp) = self.seccomp {
-            steps.push("linux.seccomp", seccomp.step());
+        if let Some(seccomp) = self.seccomp.filter(|_| !self.hurries) {
+            steps.push("linux.seccomp", seccomp.step(false));
         }
         steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
         Ok(())
@@ -189,6 +193,12 @@ impl<'a> Becoming<'a> {
         let limits = self.process.rlimits().iter().flatten().filter(|_| self.user_namespace);
         limits.map(|limit| (rlimit_number(limit.typ()), limit.hard())).collect()
     }
+}
+
+/// The step that takes these sets; the bounding one was taken before.
+fn take(sets: Sets) -> Become {
+    let Sets { effective, permitted, inheritable, ambient, .. } = sets;
+    Become::Capabilities { effective, permitted, inheritable, ambient }
 }
 
 fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {

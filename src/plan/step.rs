@@ -542,13 +542,14 @@ pub(crate) enum Become {
     },
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
-    /// seccomp(2): the program that the runtime has compiled before birth. It is loaded within the next step, when
-    /// all that is left to do is execve(2) itself.
+    /// seccomp(2): the program that the runtime has compiled before birth.
     Seccomp {
         /// SECCOMP_FILTER_FLAG_… bits.
         flags: u32,
         /// The listener goes to the runtime, which hands it to the agent.
         listener: bool,
+        /// False: it is loaded within the next step, when all that is left to do is execve(2) itself.
+        at_once: bool,
     },
     /// execve(2).
     Execve {

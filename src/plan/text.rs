@@ -280,9 +280,10 @@ impl fmt::Display for Become {
             Become::Home(uid) => write!(f, "HOME of uid {uid}"),
             Become::FindExecutable { name, path } => write!(f, "find {name:?} in PATH={path}"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
-            Become::Seccomp { flags, listener } => {
+            Become::Seccomp { flags, listener, at_once } => {
                 let listener = if *listener { ", the listener to the runtime" } else { "" };
-                write!(f, "seccomp filter with flags {flags:#x}{listener}")
+                let now = if *at_once { ", at once" } else { "" };
+                write!(f, "seccomp filter with flags {flags:#x}{listener}{now}")
             }
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }

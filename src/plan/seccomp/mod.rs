@@ -10,8 +10,8 @@ use super::capabilities::Sets;
 use super::step::Become;
 use crate::error::{Error, Result};
 use oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
-    LinuxSyscall, Spec,
+    Capability, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall, Process, Spec,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,9 +96,24 @@ fn loading(seccomp: &LinuxSeccomp) -> Loading {
 }
 
 impl Loading {
-    /// The step, the last before execve.
-    pub(crate) fn step(&self) -> Become {
-        Become::Seccomp { flags: self.flags, listener: self.flags & NEW_LISTENER != 0 }
+    /// The step: at once, or else the last before execve.
+    pub(crate) fn step(&self, at_once: bool) -> Become {
+        Become::Seccomp { flags: self.flags, listener: self.flags & NEW_LISTENER != 0, at_once }
+    }
+
+    /// A process of `exec` stands among processes that may trace it: where [`CAP_SYS_ADMIN`] would be more than they
+    /// have, and they may look into a process of the runtime's own user namespace, it must be gone before they see it.
+    /// The filter then has to allow what is still to be done. A listener cannot be handed over before there is the
+    /// process that it is for, and comes late also then.
+    pub(crate) fn hurries(&self, processes: [Option<&Process>; 2], user_namespace: bool) -> bool {
+        let no_new_privileges = processes[0].is_some_and(|one| one.no_new_privileges() == Some(true));
+        if self.agent.is_some() || user_namespace || no_new_privileges {
+            return false;
+        }
+        let bounding = |process: &Process| process.capabilities().as_ref().and_then(|c| c.bounding().clone());
+        let bounding: Vec<Capability> =
+            processes.into_iter().flatten().filter_map(bounding).flatten().collect();
+        bounding.contains(&Capability::SysPtrace)
     }
 
     /// What seccomp(2) needs is added to the sets, which are `grantable` at most.
@@ -208,5 +223,25 @@ mod tests {
         assert_eq!(sets, held);
         let error = loading.need(&mut sets, false, !CAP_SYS_ADMIN).unwrap_err().to_string();
         assert!(error.starts_with("linux.seccomp: a filter needs CAP_SYS_ADMIN"), "{error}");
+    }
+
+    #[test]
+    fn only_who_could_be_traced_hurries() {
+        let process = |capability: &str, no_new_privileges: Option<bool>| -> Process {
+            serde_json::from_value(serde_json::json!({
+                "cwd": "/", "args": ["/bin/true"], "user": { "uid": 0, "gid": 0 },
+                "noNewPrivileges": no_new_privileges, "capabilities": { "bounding": [capability] }
+            }))
+            .unwrap()
+        };
+        let (tracer, other) = (process("CAP_SYS_PTRACE", None), process("CAP_KILL", None));
+        let plain = Loading { flags: 0, agent: None };
+        assert!(plain.hurries([Some(&tracer), Some(&other)], false));
+        assert!(plain.hurries([Some(&other), Some(&tracer)], false), "the container's own processes");
+        assert!(!plain.hurries([Some(&other), None], false));
+        assert!(!plain.hurries([Some(&tracer), Some(&tracer)], true), "of another user namespace");
+        assert!(!plain.hurries([Some(&process("CAP_SYS_PTRACE", Some(true))), None], false), "holds nothing");
+        let agent = Some(Agent { path: "/a".into(), metadata: None });
+        assert!(!Loading { flags: 0, agent }.hurries([Some(&tracer), None], false));
     }
 }
