@@ -48,7 +48,6 @@ cases! {
     ten_megabytes_of_config;
     nul_in_paths;
     paths_of_5000_characters;
-    seccomp_is_refused_for_now;
     env_without_an_equals_sign;
     the_error_names_operation_and_container;
     a_user_without_permission_is_told_so;
@@ -447,11 +446,6 @@ fn paths_of_5000_characters(sandbox: &mut Sandbox) {
             ("/hooks", json!({ "prestart": [{ "path": long }] }), &["hooks.prestart[0]"]),
         ],
     );
-}
-
-fn seccomp_is_refused_for_now(sandbox: &mut Sandbox) {
-    let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-    each_refused(sandbox, &[("/linux/seccomp", seccomp, &["linux.seccomp"])]);
 }
 
 fn env_without_an_equals_sign(sandbox: &mut Sandbox) {

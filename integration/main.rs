@@ -41,6 +41,7 @@ mod process;
 mod properties;
 mod ps;
 mod resctrl;
+mod seccomp;
 mod sysctl;
 mod systemd;
 mod terminal;
@@ -109,6 +110,10 @@ fn main() -> ExitCode {
         ("properties", properties::CASES),
         ("ps", ps::CASES),
         ("resctrl", resctrl::CASES),
+        ("seccomp", seccomp::CASES),
+        ("seccomp::cache", seccomp::cache::CASES),
+        ("seccomp::exec", seccomp::exec::CASES),
+        ("seccomp::notify", seccomp::notify::CASES),
         ("sysctl", sysctl::CASES),
         ("systemd", systemd::CASES),
         ("terminal", terminal::CASES),

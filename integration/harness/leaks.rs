@@ -19,7 +19,9 @@ pub(crate) fn find(token: &str, layout: Layout, state: &Path) -> Vec<String> {
     );
     left.extend(mounts(token).into_iter().map(|line| format!("mount {line}")));
     left.extend(cgroups(token, layout).into_iter().map(|dir| format!("cgroup {}", dir.display())));
+    // Compiled filters are for the next container.
     let entries = fs::read_dir(state).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| entry.file_name() != ":seccomp");
     left.extend(entries.map(|entry| format!("state {}", entry.path().display())));
     left
 }

@@ -36,6 +36,8 @@ pub(crate) enum Need {
     Kernel(u32, u32, &'static str),
     /// Id-mapped mounts, of the file system that temporary folders are on too.
     IdMappedMounts,
+    /// The processor's architecture, for tests that bring machine code.
+    Machine(&'static str),
     /// User namespaces may be made.
     UserNamespaces,
     /// systemd as the system's manager, with a bus to ask it through.
@@ -150,11 +152,8 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
         }
         Need::AppArmor(wanted) => apparmor(wanted, layout),
         Need::Selinux(wanted) => selinux(wanted),
-        Need::UserNamespaces => {
-            let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-            let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
-            unless(allowed, "user namespaces are off (sysctl user.max_user_namespaces)".into())
-        }
+        Need::Machine(name) => unless(std::env::consts::ARCH == name, format!("only on {name}")),
+        Need::UserNamespaces => user_namespaces(),
         Need::Systemd => {
             let buses = ["/run/dbus/system_bus_socket", "/run/systemd/private"];
             let bus = buses.iter().any(|path| Path::new(path).exists());
@@ -195,6 +194,12 @@ fn makes_veth() -> bool {
     let make = ["--net", "ip", "link", "add", "onggi0", "type", "veth"];
     let made = || processes::output(Command::new("unshare").args(make)).status.success();
     program("ip").is_some() && program("unshare").is_some() && *THERE.get_or_init(made)
+}
+
+fn user_namespaces() -> Option<String> {
+    let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    let allowed = most.trim().parse::<u64>().unwrap_or_default() > 0;
+    (!allowed).then(|| "user namespaces are off (sysctl user.max_user_namespaces)".into())
 }
 
 /// Whether /proc/cgroups lists the controller, enabled, in hierarchy 0, without users.

@@ -27,6 +27,7 @@ pub(crate) fn from(globals: Globals) -> Settings {
         listen_fds: listen_fds(variable, std::process::id()),
         notify_socket: variable("NOTIFY_SOCKET"),
         warn: log::warn,
+        debug: log::debug,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The runtime's side of the choreography: it waits for init at each meeting and does there what only it can do.
 
-use super::maps;
 use super::net_devices::Moved;
+use super::{maps, seccomp};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
@@ -55,7 +55,9 @@ pub(super) fn until_created(
             Heard::At(Point::Created) => {
                 return Ok(moved);
             }
-            Heard::At(Point::Going) => return Err(Error::new("init went before it was told to")),
+            Heard::At(Point::Going | Point::Listening) | Heard::Listening(_) => {
+                return Err(Error::new("init went before it was told to"));
+            }
             Heard::Failed(error) => return Err(error),
             Heard::End => return Err(died(plan, newborn, progress)),
         }
@@ -63,12 +65,23 @@ pub(super) fn until_created(
     }
 }
 
-/// Init has been told to go: hears whether execve succeeded; then the wire closes behind `Going`.
-pub(super) fn until_gone(link: &Link) -> Result<()> {
+/// Init has been told to go: hears whether execve succeeded; then the wire closes behind `Going`. The listener of its
+/// filter goes to the agent.
+pub(super) fn until_gone(link: &Link, mut agent: Option<seccomp::Caller<'_>>) -> Result<()> {
     let mut going = false;
     loop {
         match link.hear()? {
             Heard::At(Point::Going) => going = true,
+            Heard::Listening(listener) => {
+                let agent =
+                    agent.take().ok_or_else(|| Error::new("init has a listener that nobody asked for"))?;
+                agent.tell(listener)?;
+            }
+            Heard::End if agent.is_some() && going => {
+                return Err(Error::new("the container's process was killed when its filter was loaded")
+                    .at("linux.seccomp")
+                    .hint("the filter must allow sendmsg: the listener leaves by it"));
+            }
             Heard::At(_) => return Err(Error::new("init met us where nobody waits")),
             Heard::Failed(error) => return Err(error),
             Heard::End if going => return Ok(()),

@@ -9,7 +9,7 @@ use super::notify::{self, Forwarder};
 use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::terminal::Console;
-use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe};
+use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe, seccomp};
 use super::{attend, delete};
 use crate::cgroup::resctrl::Resctrl;
 use crate::cgroup::systemd::Systemd;
@@ -167,7 +167,8 @@ impl Creation {
         // Where nothing is left to do at `Created`, `Go` is said ahead: init need not stop there for two wake-ups.
         let told = options.pid_file.is_some() || options.pidfd_socket.is_some();
         let nothing_to_do = !told && plan.oom_score_adj.is_none() && plan.properties.is_empty();
-        let nonstop = !gate && nothing_to_do && plan.meets_only_at_created();
+        let agent = saved.joining.seccomp.as_ref().is_some_and(|loading| loading.agent.is_some());
+        let nonstop = !gate && nothing_to_do && !agent && plan.meets_only_at_created();
         let (root, console) = (settings.root.clone(), Console::None);
         Ok(Creation { id, root, plan, saved, systemd, gate, terminal, console, nonstop })
     }
@@ -187,6 +188,7 @@ impl Creation {
         let planned = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
         let saved = Saved { cgroup: Some(survey.record()), resctrl: planned, ..saved };
         let mut claim = Claim::new(&root, &id, saved)?;
+        let filter = seccomp::program(settings, plan.seccomp.as_ref(), claim.dir())?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
         let way = console.open()?;
@@ -211,6 +213,7 @@ impl Creation {
             progress,
             born,
             preserved: plan.init.preserved(),
+            filter,
             beside: None,
         };
         let Some(newborn) = give_birth(&plan, &inheritance, &mut cgroup, &shared)? else {

@@ -7,9 +7,9 @@ use super::child::Child;
 use super::id::ContainerId;
 use super::process::Process as Alive;
 use super::state::{Facts, Status};
-use super::store::Seen;
+use super::store::{Saved, Seen};
 use super::terminal::{Console, Terminal};
-use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe};
+use super::{ExecOptions, Settings, attend, create, foreground, handles, maps, pid_file, probe, seccomp};
 use crate::cgroup::entrance::Entrance;
 use crate::error::{Error, Result};
 use crate::init::birth::{self, Newborn};
@@ -52,7 +52,9 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
         plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
-        let (newborn, terminal) = give_birth(&plan, options, &container, entrance, &console)?;
+        let filter = seccomp::kept(seen.dir(), seen.saved())?;
+        let (newborn, terminal) =
+            give_birth(&plan, options, &container, entrance, &console, filter, seen.saved())?;
         if options.detach { Ok(0) } else { foreground::attend(&newborn, terminal, None) }
     };
     act().map_err(|error: Error| error.during(format!("exec {id}")))
@@ -174,6 +176,8 @@ fn give_birth(
     container: &Alive,
     mut entrance: Option<Entrance<'_>>,
     console: &Console,
+    filter: Option<Vec<u8>>,
+    saved: &Saved,
 ) -> Result<(Newborn, Option<Terminal>)> {
     let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
     let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
@@ -181,6 +185,7 @@ fn give_birth(
     let beside = beside.map_err(|e| Error::call("dup(pidfd)", e.raw_os_error().unwrap_or(0)))?;
     let shared = Shared::new()?;
     let [progress, born, ..] = shared.cells();
+    let agent = seccomp::Caller::connect(saved, Status::Running, born)?;
     let (link, far) = Link::pair()?;
     if !options.detach {
         foreground::hold_signals()?;
@@ -203,6 +208,7 @@ fn give_birth(
         progress,
         born,
         preserved: plan.init.preserved(),
+        filter,
         beside: Some(beside),
     };
     if !plan.initial_cpus.is_empty() {
@@ -228,7 +234,7 @@ fn give_birth(
         _ => Ok(()),
     };
     let set = settled.and_then(|()| set_properties(plan, first.get(), &link, born));
-    let gone = set.and_then(|()| attend::until_gone(&link));
+    let gone = set.and_then(|()| attend::until_gone(&link, agent));
     // Its work is done, or in vain.
     drop(first);
     let child = newborn(born)?;
@@ -252,7 +258,7 @@ fn set_properties(plan: &ExecPlan, first: &Newborn, link: &Link, born: &AtomicU3
     match link.hear()? {
         Heard::At(Point::Created) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(killed()),
+        Heard::At(_) | Heard::Listening(_) | Heard::End => return Err(killed()),
     }
     // Who gave birth leaves the pid behind, and ends; the newborn may well be ahead of it.
     if !pidfd::exited(first.pidfd.as_fd(), attend::DEATH_WAIT)? {
@@ -279,7 +285,7 @@ fn settle(
     match link.hear()? {
         Heard::At(Point::Born) => {}
         Heard::Failed(error) => return Err(error),
-        Heard::At(_) | Heard::End => return Err(killed()),
+        Heard::At(_) | Heard::Listening(_) | Heard::End => return Err(killed()),
     }
     entrance.map_or(Ok(()), |entrance| entrance.attach(newborn.pid, init))?;
     for &(resource, hard) in &plan.hard_limits {

@@ -6,8 +6,10 @@ use oci_spec::runtime::{
     MountExtensions, NetDevices, Seccomp, Selinux,
 };
 
+use super::seccomp;
 use crate::plan::mount_options;
 use crate::plan::property;
+use crate::plan::seccomp::FLAGS;
 use crate::plan::step::NAMESPACES;
 
 /// The oldest version of the runtime-spec that is understood.
@@ -68,7 +70,7 @@ fn linux() -> LinuxFeature {
         .set_namespaces(namespaces())
         .set_capabilities(capabilities())
         .set_cgroup(Some(cgroup))
-        .set_seccomp(Some(seccomp()))
+        .set_seccomp(Some(filters()))
         .set_apparmor(Some(Apparmor::default().set_enabled(Some(true)).clone()))
         .set_selinux(Some(Selinux::default().set_enabled(Some(true)).clone()))
         .set_intel_rdt(Some(rdt))
@@ -78,12 +80,19 @@ fn linux() -> LinuxFeature {
     linux
 }
 
-fn seccomp() -> Seccomp {
-    let mut seccomp = Seccomp::default();
-    seccomp.set_enabled(Some(false)).set_actions(Some(Vec::new())).set_operators(Some(Vec::new()));
-    seccomp.set_archs(Some(Vec::new()));
-    seccomp.set_known_flags(Some(Vec::new())).set_supported_flags(Some(Vec::new()));
-    seccomp
+fn filters() -> Seccomp {
+    let known: Vec<_> = FLAGS.iter().map(|row| row.0).collect();
+    let supported = known.iter().filter(|flag| seccomp::is_supported(**flag));
+    let supported: Vec<String> = supported.map(ToString::to_string).collect();
+    let mut feature = Seccomp::default();
+    feature
+        .set_enabled(Some(true))
+        .set_actions(Some(seccomp::actions()))
+        .set_operators(Some(seccomp::operators()))
+        .set_archs(Some(seccomp::architectures()))
+        .set_known_flags(Some(known.iter().map(ToString::to_string).collect()))
+        .set_supported_flags(Some(supported));
+    feature
 }
 
 /// The namespaces of this kernel by name; none, which means unknown, without /proc.
@@ -137,7 +146,7 @@ mod tests {
             assert!(namespaces.iter().any(|have| have == name), "{name}");
         }
         assert_eq!(value["linux"]["capabilities"][0], "CAP_CHOWN");
-        assert_eq!(value["linux"]["seccomp"]["enabled"], false);
+        assert_eq!(value["linux"]["seccomp"]["enabled"], true);
         assert!(value["linux"]["mountExtensions"]["idmap"]["enabled"].is_boolean());
         let options = value["mountOptions"].as_array().unwrap();
         assert!(options.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));

@@ -24,6 +24,7 @@ pub(crate) mod process;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod seal;
+mod seccomp;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod store;
@@ -50,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) notify_socket: Option<OsString>,
     /// Where warnings go; the command line decides.
     pub(crate) warn: fn(&str),
+    /// Where that goes which only matters to who looks for a mistake.
+    pub(crate) debug: fn(&str),
 }
 
 /// `--cgroup-manager`.

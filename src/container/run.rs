@@ -3,11 +3,13 @@
 use super::create::{Created, Creation};
 use super::notify::Forwarder;
 use super::start::run_poststart;
+use super::state::Status;
 use super::terminal::Terminal;
-use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground};
+use super::{CreateOptions, RunOptions, Settings, attend, delete, foreground, seccomp};
 use crate::error::{Error, Result};
 use crate::sys::process;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU32;
 
 /// Creates and starts a container.
 ///
@@ -47,10 +49,12 @@ pub(crate) fn run(settings: &Settings, id: &str, options: &CreateOptions, run: R
 
 /// Lets it go on to execve; poststart hooks run; its terminal is attended.
 fn go(created: &Created) -> Result<Option<Terminal>> {
+    let pid = AtomicU32::new(created.newborn.pid as u32);
+    let agent = seccomp::Caller::connect(created.locked.saved()?, Status::Creating, &pid)?;
     if !created.told {
         created.link.go()?;
     }
-    attend::until_gone(&created.link)?;
+    attend::until_gone(&created.link, agent)?;
     run_poststart(created.locked.saved()?)?;
     created.console.as_ref().map(Terminal::attend).transpose()
 }

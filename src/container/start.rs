@@ -4,11 +4,12 @@ use super::id::ContainerId;
 use super::notify::Forwarder;
 use super::state::{Facts, State, Status};
 use super::store::{Locked, Saved};
-use super::{Settings, attend, gate};
+use super::{Settings, attend, gate, seccomp};
 use crate::error::{Error, Result};
 use crate::init::hook;
 use crate::init::link::Link;
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicU32;
 
 /// Starts a created container.
 pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
@@ -36,13 +37,21 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
 }
 
 fn go(locked: &Locked) -> Result<()> {
+    let saved = locked.saved()?;
+    let pid = AtomicU32::new(saved.pid.unwrap_or(0) as u32);
+    let agent = seccomp::Caller::connect(saved, Status::Creating, &pid)?;
+    let listens = agent.is_some();
     let gate = gate::connect(locked.dir())?;
     let gate = gate.ok_or_else(|| Error::new("cannot start an already running container"))?;
     let link = Link::of(gate);
     link.go()?;
-    attend::until_gone(&link)?;
+    attend::until_gone(&link, agent).inspect_err(|_| {
+        if listens {
+            // It runs, but nobody hears of it.
+            let _ = super::delete::stop(saved);
+        }
+    })?;
     gate::remove(locked.dir())?;
-    let saved = locked.saved()?;
     run_poststart(saved).inspect_err(|_| {
         // The error that brought us here is the one to report; `delete --force` finishes what fails now.
         let _ = super::delete::stop(saved);

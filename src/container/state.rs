@@ -202,6 +202,7 @@ pub(super) mod fixture {
             cgroups: CgroupManager::Disabled,
             rootless: None,
             warn: |text| WARNINGS.with_borrow_mut(|all| all.push(text.to_owned())),
+            debug: |_| {},
         }
     }
 

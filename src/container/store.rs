@@ -5,7 +5,9 @@
 //!   web1/          0700, mkdirat(2): an id is claimed by one creator only; flock(2) on it is the container's lock
 //!     state.json   0600, replaced by renameat(2), never changed in place
 //!     gate         the start gate, see `gate`
+//!     seccomp      0600, the program of linux.seccomp, for `exec`
 //!   ~AAAA…/=BBBB   an id longer than a file name may be: see `id`
+//!   :seccomp/      compiled filters: see `seccomp::cache`
 //! ```
 //!
 //! The lock. Who changes a container holds it: the creator from the claim until [`Claim::keep`] or its death, `start`
@@ -25,6 +27,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::id::{ContainerId, DEEPEST};
+use super::seccomp;
 use crate::cgroup::{Record, resctrl};
 use crate::error::{Error, Result};
 use crate::plan::exec::Joining;
@@ -207,9 +210,12 @@ impl Place {
 
     /// Removes the container's directory `at` and everything in it; state.json goes last, so that whoever is killed
     /// on the way can be followed by another.
-    fn wipe(&self, at: BorrowedFd<'_>) -> Result<()> {
+    fn wipe(&self, at: BorrowedFd<'_>, filtered: bool) -> Result<()> {
         dir::unlink(at, super::gate::NAME)?;
         super::notify::remove(at)?;
+        if filtered {
+            seccomp::forget(at)?;
+        }
         dir::unlink(at, STATE)?;
         if !dir::remove(self.parent.as_fd(), &self.name)? {
             for name in dir::names(at)? {
@@ -348,7 +354,9 @@ impl Locked {
 
     /// The container is gone from the list: its directory is removed with everything in it.
     pub(crate) fn remove(self) -> Result<()> {
-        self.place.wipe(self.dir.as_fd()).map_err(|e| e.at(self.place.path().display()))
+        self.place
+            .wipe(self.dir.as_fd(), self.saved.joining.seccomp.is_some())
+            .map_err(|e| e.at(self.place.path().display()))
     }
 }
 
@@ -356,7 +364,7 @@ impl Drop for Locked {
     fn drop(&mut self) {
         if self.doomed {
             // Nobody is left to tell; `delete --force` finishes what fails here.
-            let _ = self.place.wipe(self.dir.as_fd());
+            let _ = self.place.wipe(self.dir.as_fd(), self.saved.joining.seccomp.is_some());
         }
         // Not only by closing: init has a copy of the descriptor until its execve, and would keep the lock.
         let _ = dir::unlock(self.dir.as_fd());
@@ -399,7 +407,7 @@ impl Claim {
                 Ok(()) => return Ok(Claim(Locked { place, dir, saved, damage: None, doomed: true })),
                 Err(error) if error.errno() == ENOENT => {}
                 Err(error) => {
-                    let _ = place.wipe(dir.as_fd());
+                    let _ = place.wipe(dir.as_fd(), false);
                     return Err(at(error));
                 }
             }
@@ -524,6 +532,9 @@ pub(crate) fn ids(root: &Path, mut foreign: impl FnMut(&Path)) -> Result<Vec<Con
 
 fn gather(at: BorrowedFd<'_>, above: &mut Vec<String>, take: &mut impl FnMut(&[String])) -> Result<()> {
     for name in dir::names(at)? {
+        if above.is_empty() && name == seccomp::DIRECTORY {
+            continue;
+        }
         let level = name.starts_with('~') && above.len() < DEEPEST;
         let inner = if level { dir::open_at(at, &name).map(Some).or_else(absent)? } else { None };
         above.push(name);

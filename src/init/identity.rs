@@ -41,6 +41,11 @@ impl Init<'_> {
             Become::Control => super::console::control(),
             Become::ListenFds(count) => self.listen_fds(*count),
             Become::KeepDescriptors(count) => self.keep_descriptors(*count),
+            Become::Seccomp { flags, listener, at_once: true } => self.load_filter(*flags, *listener),
+            Become::Seccomp { flags, listener, at_once: false } => {
+                self.filter = Some((*flags, *listener));
+                Ok(())
+            }
             Become::Execve { args, env } => self.execve(args, env),
         }
     }

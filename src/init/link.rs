@@ -1,11 +1,11 @@
-//! The wire between runtime and init: three messages, one packet each. `At(point)`: init has come to a meeting.
+//! The wire between runtime and init: three messages, one packet each. `At(point)`: init has come to a meeting; at `Listening` a descriptor comes along.
 //! `Go`: the runtime lets it on. `Failed(error)`: init gives up; the error names the field of its step. No configuration ever travels here; the
 //! order of meetings stands in the plan, which both sides hold.
 
 use crate::error::{Error, Result};
 use crate::plan::step::Point;
 use crate::sys::socket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Long enough for an error with a path of 4,096 bytes in it, and a hint.
 const LONGEST: usize = 16 * 1024;
@@ -21,6 +21,8 @@ pub(crate) struct Link(OwnedFd);
 pub(crate) enum Heard {
     /// Init waits for `Go` (or, at `Going`, is about to execve).
     At(Point),
+    /// Init has loaded its filter; notifications arrive on this descriptor.
+    Listening(OwnedFd),
     /// Init gave up.
     Failed(Error),
     /// The wire is closed: execve succeeded, or init is dead.
@@ -46,6 +48,11 @@ impl Link {
     /// Init: a meeting is reached.
     pub(crate) fn at(&self, point: Point) -> Result<()> {
         socket::send(self.0.as_fd(), &[AT, point as u8], &[])
+    }
+
+    /// Init: the filter is loaded, and this is its listener.
+    pub(crate) fn listening(&self, listener: BorrowedFd<'_>) -> Result<()> {
+        socket::send(self.0.as_fd(), &[AT, Point::Listening as u8], &[listener])
     }
 
     /// The runtime: go on.
@@ -76,12 +83,11 @@ impl Link {
             // Init died with our words unread. The kernel says so once, before the last words of init itself.
             received = socket::recv(self.0.as_fd(), &mut buffer);
         }
-        let message = match received {
-            Ok(None) => return Ok(Heard::End),
-            Ok(Some(received)) => &buffer[..received.len],
-            Err(e) => return Err(e),
-        };
-        match message {
+        let Some(mut received) = received? else { return Ok(Heard::End) };
+        match &buffer[..received.len] {
+            [AT, point] if *point == Point::Listening as u8 => {
+                received.fds[0].take().map(Heard::Listening).ok_or_else(garbled)
+            }
             [AT, point] => Point::from_byte(*point).map(Heard::At).ok_or_else(garbled),
             [FAILED, a, b, c, d, text @ ..] => {
                 let text = String::from_utf8_lossy(text);
@@ -113,6 +119,8 @@ mod tests {
         init.failed(&error).unwrap();
         let Heard::Failed(heard) = runtime.hear().unwrap() else { panic!("not failed") };
         assert_eq!(heard, error);
+        init.listening(init.fd().as_fd()).unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Heard::Listening(_)));
         drop(init);
         assert!(matches!(runtime.hear().unwrap(), Heard::End));
     }

@@ -16,7 +16,7 @@ mod root;
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
 use crate::sys::namespace::{Clone, Side};
-use crate::sys::{mount, namespace, process, socket};
+use crate::sys::{mount, namespace, process, seccomp, socket};
 use console::Attendant;
 use link::Link;
 use mounts::Covers;
@@ -50,6 +50,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) progress: &'a AtomicU32,
     /// Descriptors from 3 on that the caller handed over for the container.
     pub(crate) preserved: Vec<i32>,
+    /// The program of linux.seccomp.
+    pub(crate) filter: Option<Vec<u8>>,
     /// exec: a process of the container, whose namespaces are entered.
     pub(crate) beside: Option<OwnedFd>,
 }
@@ -76,6 +78,8 @@ struct Init<'a> {
     home: Option<CString>,
     announced: Vec<CString>,
     executable: Option<CString>,
+    /// How the filter is to be loaded before execve: flags, and whether there is a listener.
+    filter: Option<(u32, bool)>,
 }
 
 /// Walks the list. It ends in execve, or in `Failed` and an exit.
@@ -89,6 +93,7 @@ pub(crate) fn run(inherited: Inheritance<'_>) -> ! {
         home: None,
         announced: Vec::new(),
         executable: None,
+        filter: None,
     };
     process::default_signals();
     init.inherited.close_others(None);
@@ -181,13 +186,11 @@ impl Init<'_> {
     }
 
     fn fork(&mut self) -> Result<()> {
-        let clone = Clone { flags: nix::libc::CLONE_PARENT, cgroup: None, exit_signal: 0 };
-        match namespace::clone3(&clone) {
+        let flags = nix::libc::CLONE_PARENT;
+        let clone = Clone { flags, cgroup: None, pid: Some(self.inherited.born), exit_signal: 0 };
+        match namespace::clone3(&clone).or_else(|e| namespace::clone(&clone).map_err(|_| e)) {
             Ok(Side::Child) => Ok(()),
-            Ok(Side::Parent(pid, _)) => {
-                self.inherited.born.store(pid as u32, Relaxed);
-                process::exit_now(0)
-            }
+            Ok(Side::Parent(..)) => process::exit_now(0),
             // What fork(2) says of a pid namespace whose first process has ended.
             Err(e) if e.errno() == nix::libc::ENOMEM => Err(e.hint("the container may just have ended")),
             Err(e) => Err(e),
@@ -247,6 +250,27 @@ impl Init<'_> {
         self.inherited.link.at(Point::Going)?;
         let env: Vec<CString> =
             env.iter().cloned().chain(self.home.take()).chain(self.announced.drain(..)).collect();
-        Err(process::execve(&executable, args, &env))
+        Err(process::execve(&executable, args, &env, || {
+            self.filter.map_or(Ok(()), |(flags, listener)| self.load_filter(flags, listener))
+        }))
+    }
+
+    /// From here on the program of linux.seccomp decides about every call, mostly about the two that are left: with a
+    /// listener the one that hands it over, and execve(2). Nothing is allocated and nothing closed any more.
+    fn load_filter(&self, flags: u32, listener: bool) -> Result<()> {
+        let program = self.inherited.filter.as_deref();
+        let program = program.ok_or_else(|| Error::new("no filter was compiled").at("linux.seccomp"))?;
+        let loaded = seccomp::set_mode_filter(program, flags).map_err(|e| e.at("linux.seccomp"))?;
+        match loaded {
+            Some(fd) if listener => {
+                let told = self.inherited.link.listening(fd.as_fd());
+                // It closes on execve, as it was opened; close(2) might be forbidden, or be asked of the agent.
+                std::mem::forget(fd);
+                told.map_err(|e| {
+                    e.at("linux.seccomp").hint("the filter must allow sendmsg: the listener leaves by it")
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::host::Host;
 use super::lsm;
 use super::process::{Becoming, Handed};
 use super::property;
+use super::seccomp::Loading;
 use super::step::{Become, Birth, Field, Handle, HandleId, Namespace, Point, Property, Step, Steps};
 use crate::error::Result;
 use crate::spec::mask::Mask;
@@ -30,6 +31,9 @@ pub(crate) struct Joining {
     /// `linux.memoryPolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory_policy: Option<LinuxMemoryPolicy>,
+    /// `linux.seccomp`: how the filter is loaded; the program itself is a file in the container's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seccomp: Option<Loading>,
     /// `process`: what a further process has where it says nothing of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<Process>,
@@ -134,6 +138,10 @@ pub(crate) fn plan(
         setgroups: container.setgroups,
         keep_groups: container.keep_groups,
         forks: true,
+        seccomp: container.seccomp.as_ref(),
+        hurries: container.seccomp.as_ref().is_some_and(|seccomp| {
+            seccomp.hurries([Some(process), container.process.as_ref()], container.own(Namespace::User))
+        }),
     };
     let undumpable = host.privileged && !host.nested;
     let birth = Birth { undumpable, ..Birth::default() };

@@ -22,6 +22,7 @@ pub(crate) mod process;
 pub(crate) mod property;
 pub(crate) mod resctrl;
 pub(crate) mod rootfs;
+pub(crate) mod seccomp;
 pub(crate) mod step;
 pub(crate) mod sysctl;
 mod text;
@@ -71,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: CgroupPlan,
     /// linux.intelRdt.
     pub(crate) resctrl: Option<ResctrlPlan>,
+    /// linux.seccomp.
+    pub(crate) seccomp: Option<seccomp::Filter>,
     /// What the runtime opens before birth; steps name them by place.
     pub(crate) handles: Vec<(Field, Handle)>,
     /// How the container's process is born.
@@ -162,7 +165,9 @@ fn state_text(spec: &Spec, request: &Request<'_>) -> StateText {
 pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Plan> {
     let namespaces = Namespaces::of(spec)?;
     let maps = namespaces::maps(spec, host, &namespaces)?;
-    let becoming = process::Becoming::of(spec, host, maps.as_ref(), &namespaces)?;
+    let seccomp = seccomp::plan(spec);
+    let loading = seccomp.as_ref().map(|filter| filter.loading.clone());
+    let becoming = process::Becoming::of(spec, host, maps.as_ref(), &namespaces)?.filtered(loading.as_ref());
     let rootless = request.rootless.unwrap_or(!host.privileged || host.nested);
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
@@ -176,6 +181,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
             host.systemd.as_ref(),
         )?,
         resctrl: resctrl::plan(spec, request.id, host.resctrl.as_deref())?,
+        seccomp,
         handles: Vec::new(),
         birth: Birth::default(),
         mount_call: MountCall::default(),
@@ -189,6 +195,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         poststart: hooks.poststart,
         poststop: hooks.poststop,
         joining: Joining {
+            seccomp: loading.clone(),
             namespaces: namespaces.flags(),
             keyring: !request.no_new_keyring,
             setgroups: becoming.setgroups,

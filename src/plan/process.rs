@@ -1,11 +1,12 @@
 //! process (config.md, Process; POSIX and Linux process): everything between the root being `/` and execve.
 
 use super::Maps;
-use super::capabilities;
+use super::capabilities::{self, Sets};
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
 use super::notify;
 use super::property;
+use super::seccomp::Loading;
 use super::step::{Become, Field, Namespace, Property, Step, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{
@@ -65,6 +66,10 @@ pub(crate) struct Becoming<'a> {
     pub(crate) keep_groups: bool,
     /// It forks once more when it has its ids: RLIMIT_NPROC is for what comes after.
     pub(crate) forks: bool,
+    /// `linux.seccomp` of the container.
+    pub(crate) seccomp: Option<&'a Loading>,
+    /// Its filter is loaded before the fork, not before execve: see [`Loading::hurries`].
+    pub(crate) hurries: bool,
 }
 
 impl<'a> Becoming<'a> {
@@ -87,6 +92,8 @@ impl<'a> Becoming<'a> {
             setgroups: !keep_groups && namespaces::may_set_groups(maps, host, namespaces),
             keep_groups,
             forks: false,
+            seccomp: None,
+            hurries: false,
         })
     }
 
@@ -116,6 +123,11 @@ impl<'a> Becoming<'a> {
         }
     }
 
+    /// Under this filter.
+    pub(crate) fn filtered(self, seccomp: Option<&'a Loading>) -> Self {
+        Becoming { seccomp, ..self }
+    }
+
     /// Limits, identity and rights of the process; its executable is found. Gives warnings.
     pub(crate) fn become_it(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
         let process = self.process;
@@ -125,7 +137,7 @@ impl<'a> Becoming<'a> {
         let path = CString::new(process.cwd().as_os_str().as_bytes())
             .map_err(|_| Error::new("contains a NUL byte").at(&field))?;
         steps.push(&field, Become::Chdir { path: path.clone(), again: false });
-        let warnings = self.identity(steps, host)?;
+        let (sets, warnings) = self.identity(steps, host)?;
         steps.push(&field, Become::Chdir { path, again: true });
         if variable(process, "HOME").is_none() {
             steps.push("process.env", Become::Home(process.user().uid()));
@@ -134,6 +146,10 @@ impl<'a> Becoming<'a> {
         let name = name.into_iter().next().ok_or_else(|| Error::new("is empty").at("process.args"))?;
         let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
         steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
+        if let Some(seccomp) = self.seccomp.filter(|_| self.hurries) {
+            steps.push("linux.seccomp", seccomp.step(true));
+            steps.push("process.capabilities", take(sets));
+        }
         Ok(warnings)
     }
 
@@ -184,7 +200,7 @@ impl<'a> Becoming<'a> {
         Ok(())
     }
 
-    fn identity(&self, steps: &mut Steps, host: &Host) -> Result<Vec<String>> {
+    fn identity(&self, steps: &mut Steps, host: &Host) -> Result<(Sets, Vec<String>)> {
         let (process, user) = (self.process, self.process.user());
         steps.push("process.user.umask", Become::Umask(user.umask().unwrap_or(0o022)));
         let groups = user.additional_gids().clone().filter(|_| !self.keep_groups).unwrap_or_default();
@@ -194,20 +210,21 @@ impl<'a> Becoming<'a> {
                 .hint("install newuidmap and newgidmap, and map the ids of /etc/subuid and /etc/subgid"));
         }
         let grantable = if self.user_namespace { host.capabilities } else { host.permitted };
+        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
         let (sets, warnings) =
             capabilities::plan(process.capabilities().as_ref(), host.capabilities, grantable);
+        let mut held = sets;
+        if let Some(seccomp) = self.seccomp {
+            seccomp.need(&mut held, no_new_privileges, grantable)?;
+        }
         steps.push("process.capabilities.bounding", Become::Bounding(sets.bounding));
         let (uid, gid, setgroups) = (user.uid(), user.gid(), self.setgroups);
         steps.push("process.user", Become::User { uid, gid, groups, setgroups });
-        let capabilities::Sets { effective, permitted, inheritable, ambient, .. } = sets;
-        steps.push(
-            "process.capabilities",
-            Become::Capabilities { effective, permitted, inheritable, ambient },
-        );
-        if process.no_new_privileges().unwrap_or(false) {
+        steps.push("process.capabilities", take(held));
+        if no_new_privileges {
             steps.push("process.noNewPrivileges", Become::NoNewPrivileges);
         }
-        Ok(warnings)
+        Ok((sets, warnings))
     }
 
     /// execve(2), and what survives it.
@@ -221,6 +238,9 @@ impl<'a> Becoming<'a> {
         if handed.notify {
             env.push(CString::new(notify::variable()).expect("a literal without NUL"));
         }
+        if let Some(seccomp) = self.seccomp.filter(|_| !self.hurries) {
+            steps.push("linux.seccomp", seccomp.step(false));
+        }
         steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
         Ok(())
     }
@@ -230,6 +250,12 @@ impl<'a> Becoming<'a> {
         let limits = self.process.rlimits().iter().flatten().filter(|_| self.user_namespace);
         limits.map(|limit| (rlimit_number(limit.typ()), limit.hard())).collect()
     }
+}
+
+/// The step that takes these sets; the bounding one was taken before.
+fn take(sets: Sets) -> Become {
+    let Sets { effective, permitted, inheritable, ambient, .. } = sets;
+    Become::Capabilities { effective, permitted, inheritable, ambient }
 }
 
 fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {

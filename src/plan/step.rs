@@ -73,19 +73,22 @@ pub(crate) enum Point {
     /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
     Born = 1,
     /// The network namespace is there, with nothing in it yet: linux.netDevices.
-    Network = 5,
+    Network = 2,
     /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
-    Mounted = 2,
+    Mounted = 3,
     /// Everything but the user's program: the state becomes `created`.
-    Created = 3,
+    Created = 4,
     /// The container was started and startContainer hooks are done: execve comes next.
-    Going = 4,
+    Going = 5,
+    /// The filter is loaded; the descriptor of its notifications comes along. Nobody waits.
+    Listening = 6,
 }
 
 impl Point {
     /// The point with this number, as it stands in a message.
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Point::Born, Point::Network, Point::Mounted, Point::Created, Point::Going];
+        let all =
+            [Point::Born, Point::Network, Point::Mounted, Point::Created, Point::Going, Point::Listening];
         all.into_iter().find(|point| *point as u8 == byte)
     }
 }
@@ -562,6 +565,15 @@ pub(crate) enum Become {
     ListenFds(u32),
     /// Only 0, 1, 2 and this many more descriptors stay open over execve.
     KeepDescriptors(u32),
+    /// seccomp(2): the program that the runtime has compiled before birth.
+    Seccomp {
+        /// SECCOMP_FILTER_FLAG_… bits.
+        flags: u32,
+        /// The listener goes to the runtime, which hands it to the agent.
+        listener: bool,
+        /// False: it is loaded within the next step, when all that is left to do is execve(2) itself.
+        at_once: bool,
+    },
     /// execve(2).
     Execve {
         /// process.args

@@ -13,6 +13,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.cgroup)?;
         self.resctrl.iter().try_for_each(|resctrl| write!(f, "{resctrl}"))?;
+        self.seccomp.iter().try_for_each(|filter| write!(f, "{filter}"))?;
         for (i, (field, handle)) in self.handles.iter().enumerate() {
             writeln!(f, "open    #{i} {handle}  # {field}")?;
         }
@@ -295,6 +296,11 @@ impl fmt::Display for Become {
             Become::Control => f.write_str("controlling terminal"),
             Become::ListenFds(count) => write!(f, "LISTEN_FDS={count} and LISTEN_PID"),
             Become::KeepDescriptors(count) => write!(f, "keep descriptors 0 to {}", 2 + count),
+            Become::Seccomp { flags, listener, at_once } => {
+                let listener = if *listener { ", the listener to the runtime" } else { "" };
+                let now = if *at_once { ", at once" } else { "" };
+                write!(f, "seccomp filter with flags {flags:#x}{listener}{now}")
+            }
             Become::Execve { args, env } => write!(f, "execve {} env {}", list(args), list(env)),
         }
     }

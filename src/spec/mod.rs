@@ -8,7 +8,6 @@ mod files;
 mod hooks;
 mod ids;
 mod labels;
-mod later;
 mod linux;
 mod load;
 pub(crate) mod mask;
@@ -19,6 +18,7 @@ mod net_devices;
 mod process;
 mod resources;
 mod scheduling;
+mod seccomp;
 mod text;
 mod version;
 
@@ -56,6 +56,7 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
         linux::RULES,
         memory_policy::RULES,
         net_devices::RULES,
+        seccomp::RULES,
         hooks::RULES,
     ]
     .into_iter()
@@ -65,12 +66,11 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
 /// Holds the config against every rule; gives the warnings.
 ///
 /// # Errors
-/// The first rule that the config breaks, with its field and section; or a property that is not supported yet.
+/// The first rule that the config breaks, with its field and section.
 pub(crate) fn check(spec: &Spec) -> Result<Vec<String>> {
     for rule in rules() {
         (rule.check)(spec).map_err(|error| error.at(rule.field).hint(format!("see {}", rule.section)))?;
     }
-    later::check(spec)?;
     let mut warnings = Vec::new();
     [document::ADVICE, namespaces::ADVICE, mounts::ADVICE, hooks::ADVICE]
         .into_iter()
@@ -90,7 +90,7 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
     for rule in [text::RULES, process::RULES, scheduling::RULES, labels::RULES].into_iter().flatten() {
         (rule.check)(&spec).map_err(|error| error.at(rule.field).hint(format!("see {}", rule.section)))?;
     }
-    later::check(&spec)
+    Ok(())
 }
 
 /// The entries of a list that may be absent.

@@ -776,15 +776,73 @@ fn labels() {
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
-    let seccomp = json!({"defaultAction": "SCMP_ACT_ALLOW"});
-    let cases: &[(&str, Value, &str, &str)] =
-        &[("/linux/seccomp", seccomp, "linux.seccomp", "seccomp filters")];
-    for (pointer, value, field, what) in cases {
-        let expected = format!("{field}: {what} are not supported by this version of onggi");
-        refused(&[(&[(pointer, value.clone())], &expected)]);
+fn seccomp() {
+    let see = "(hint: see config-linux.md, Seccomp)";
+    let profile = |more: Value| {
+        let mut profile = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        profile.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        [("/linux/seccomp", profile)]
+    };
+    let rule = |rule: Value| profile(json!({"listenerPath": "/a", "syscalls": [rule]}));
+    let arg = |arg: Value| rule(json!({"names": ["a"], "action": "SCMP_ACT_ERRNO", "args": [arg]}));
+    let notify = json!([{"names": ["a"], "action": "SCMP_ACT_NOTIFY"}]);
+    let killable = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    for (changes, expected) in [
+        (
+            profile(json!({"defaultAction": "SCMP_ACT_NOTIFY"})),
+            "defaultAction: SCMP_ACT_NOTIFY cannot be the default",
+        ),
+        (profile(json!({"defaultErrnoRet": 1})), "defaultErrnoRet: SCMP_ACT_ALLOW takes no errno"),
+        (rule(json!({"names": [], "action": "SCMP_ACT_ERRNO"})), "syscalls[0].names: is empty"),
+        (
+            rule(json!({"names": ["a", "b c"], "action": "SCMP_ACT_ERRNO"})),
+            "syscalls[0].names[1] \"b c\": not a name",
+        ),
+        (
+            rule(json!({"names": ["a"], "action": "SCMP_ACT_LOG", "errnoRet": 1})),
+            "syscalls[0].errnoRet: SCMP_ACT_LOG takes no errno",
+        ),
+        (
+            rule(json!({"names": ["a"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4095})),
+            "syscalls[0].errnoRet: 4095 is more than 4094",
+        ),
+        (
+            rule(json!({"names": ["a"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})),
+            "syscalls[0].errnoRet: 65536 is more than 65535",
+        ),
+        (
+            rule(json!({"names": ["b", "sendmsg"], "action": "SCMP_ACT_NOTIFY"})),
+            "syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for sendmsg",
+        ),
+        (
+            arg(json!({"index": 6, "value": 0, "op": "SCMP_CMP_EQ"})),
+            "syscalls[0].args[0]: index 6 is not between 0 and 5",
+        ),
+        (
+            arg(json!({"index": 0, "value": 0, "valueTwo": 1, "op": "SCMP_CMP_NE"})),
+            "syscalls[0].args[0]: valueTwo is for SCMP_CMP_MASKED_EQ, not for SCMP_CMP_NE",
+        ),
+        (profile(json!({"syscalls": notify})), "listenerPath: missing, and SCMP_ACT_NOTIFY needs it"),
+        (
+            profile(json!({"syscalls": notify, "listenerPath": "a"})),
+            "listenerPath \"a\": not an absolute path",
+        ),
+        (profile(json!({"listenerMetadata": "m"})), "listenerMetadata: without listenerPath"),
+    ] {
+        refused(&[(&changes, &format!("linux.seccomp.{expected} {see}"))]);
     }
-    accepted(&[&[("/linux/mountLabel", json!(""))]]);
+    let expected = "linux.seccomp.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs SCMP_ACT_NOTIFY \
+                    (hint: see config-linux.md, Seccomp; seccomp(2))";
+    refused(&[(&profile(json!({"flags": killable})), expected)]);
+    accepted(&[
+        &profile(json!({})),
+        &profile(
+            json!({"syscalls": notify, "listenerPath": "/a", "listenerMetadata": "m", "flags": killable}),
+        ),
+        &profile(json!({"listenerPath": "relative, but unused", "syscalls": []})),
+        &arg(json!({"index": 5, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_NE"})),
+        &arg(json!({"index": 0, "value": 1, "valueTwo": 1, "op": "SCMP_CMP_MASKED_EQ"})),
+    ]);
 }
 
 #[test]

@@ -113,5 +113,8 @@ fn linux(spec: &Spec) -> Result<()> {
         path(Path::new(key), format_args!("linux.sysctl"))?;
         text(value, format_args!("linux.sysctl {}", super::Quoted(key)))?;
     }
+    if let Some(value) = linux.seccomp().as_ref().and_then(|seccomp| seccomp.listener_path().as_ref()) {
+        path(value, format_args!("linux.seccomp.listenerPath"))?;
+    }
     linux.cgroups_path().as_ref().map_or(Ok(()), |value| path(value, format_args!("linux.cgroupsPath")))
 }

@@ -58,16 +58,19 @@ pub(crate) fn make_at(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
 
 /// Writes the file `name`, mode 0600, so that a reader sees the old content or the new, whole.
 pub(crate) fn replace(dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> Result<()> {
-    let new = format!("{name}.new");
+    replace_by(dir, name, &format!("{name}.new"), content)
+}
+
+/// The same for several writers at once, each with a name of its own for the file that is renamed.
+pub(crate) fn replace_by(dir: BorrowedFd<'_>, name: &str, new: &str, content: &[u8]) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::openat(dir, &new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("openat", &new))?;
-    let written = File::from(file).write_all(content).map_err(broken("write", &new));
+    let file = rustix::fs::openat(dir, new, flags, Mode::RUSR | Mode::WUSR).map_err(failed("openat", new))?;
+    let written = File::from(file).write_all(content).map_err(broken("write", new));
     let renamed =
-        written.and_then(|()| rustix::fs::renameat(dir, &new, dir, name).map_err(failed("renameat", name)));
+        written.and_then(|()| rustix::fs::renameat(dir, new, dir, name).map_err(failed("renameat", name)));
     if renamed.is_err() {
         // A full disk is reported by the error above; what is left of the new file helps nobody.
-        let _ = rustix::fs::unlinkat(dir, &new, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(dir, new, AtFlags::empty());
     }
     renamed
 }
@@ -99,6 +102,31 @@ pub(crate) fn remove_all(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Reads the file `name` as [`read`], but only if it is ours alone ([`is_private`]) and a regular file; None: it is not.
+pub(crate) fn read_private(dir: BorrowedFd<'_>, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(failed("openat", name))?;
+    let stat = rustix::fs::fstat(&file).map_err(failed("fstat", name))?;
+    let size = stat.st_size as u64;
+    let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+    if !regular || !is_ours_alone(&stat) || size > limit {
+        return Ok(None);
+    }
+    let mut content = Vec::with_capacity(size as usize + 1);
+    File::from(file).take(limit).read_to_end(&mut content).map_err(broken("read", name))?;
+    Ok(Some(content))
+}
+
+/// Whether it belongs to us, and nobody else may write it: then nobody else did.
+pub(crate) fn is_private(fd: BorrowedFd<'_>) -> Result<bool> {
+    rustix::fs::fstat(fd).map(|stat| is_ours_alone(&stat)).map_err(failed("fstat", "."))
+}
+
+fn is_ours_alone(stat: &rustix::fs::Stat) -> bool {
+    let others = (Mode::WGRP | Mode::WOTH).as_raw_mode();
+    stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & others == 0
 }
 
 /// unlinkat(2) of a file; one that is not there is fine.

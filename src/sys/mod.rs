@@ -12,5 +12,6 @@ pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod scheduler;
+pub(crate) mod seccomp;
 pub(crate) mod socket;
 pub(crate) mod terminal;

@@ -354,12 +354,23 @@ pub(crate) fn stdio(fd: i32) -> Option<BorrowedFd<'static>> {
     is_open(fd).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// execve(2); returns only if it failed.
-pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Error {
-    match nix::unistd::execve(path, args, env) {
-        Err(errno) => Error::call(format!("execve({path:?})"), errno as i32),
-        Ok(never) => match never {},
+/// execve(2), with a last act when all that is left is the call itself; returns only if one of them failed.
+pub(crate) fn execve(
+    path: &CStr,
+    args: &[CString],
+    env: &[CString],
+    last: impl FnOnce() -> Result<()>,
+) -> Error {
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(args), pointers(env));
+    if let Err(error) = last() {
+        return error;
     }
+    // SAFETY: a C string, and arrays of C strings that end in a null pointer; all outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Error::call(format!("execve({path:?})"), Errno::last_raw())
 }
 
 /// execveat(2) of the file that a descriptor stands for; returns only if it failed.
@@ -381,10 +392,12 @@ pub(crate) fn may_execute(fd: impl AsFd, path: &CStr) -> Result<()> {
     Errno::result(done).map(drop).map_err(failed(format!("access({path:?}, X_OK)")))
 }
 
-/// _exit(2): without running anything that the runtime would run at its own end.
+/// _exit(2): without running anything that the runtime would run at its own end. Where a filter forbids even that, libc
+/// would try for ever: this ends in an instruction that kills.
 pub(crate) fn exit_now(status: i32) -> ! {
     // SAFETY: ends the process.
-    unsafe { libc::_exit(status) }
+    unsafe { libc::syscall(libc::SYS_exit_group, status) };
+    std::process::abort()
 }
 
 /// This process's id in its own pid namespace.
