@@ -62,7 +62,7 @@ fn open_namespace(path: &CStr, kind: Namespace, foreign: Option<&Field>) -> Resu
 fn user_namespace(idmap: &Idmap) -> Result<OwnedFd> {
     let flags = nix::libc::CLONE_NEWUSER;
     let (asleep, awake) = crate::sys::socket::pair()?;
-    let clone = namespace::Clone { flags, cgroup: None, exit_signal: nix::libc::SIGCHLD };
+    let clone = namespace::Clone { flags, cgroup: None, exit_signal: nix::libc::SIGCHLD, pid: None };
     let (pid, pidfd) = match namespace::clone3(&clone)? {
         namespace::Side::Child => {
             drop(awake);

@@ -179,7 +179,7 @@ fn namespace_of(pid: &str) -> Result<OwnedFd> {
 /// over, and is gone.
 fn socket_within(target: &OwnedFd) -> Result<Netlink> {
     let (near, far) = socket::pair()?;
-    let clone = namespace::Clone { flags: 0, cgroup: None, exit_signal: libc::SIGCHLD };
+    let clone = namespace::Clone { flags: 0, cgroup: None, exit_signal: libc::SIGCHLD, pid: None };
     let pidfd = match namespace::clone3(&clone)? {
         namespace::Side::Child => {
             let made = namespace::setns(target, libc::CLONE_NEWNET).and_then(|()| Netlink::open());

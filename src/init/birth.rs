@@ -44,7 +44,7 @@ pub(crate) fn be_born(
     if birth.trampoline() {
         return by_trampoline(birth, inheritance, cgroup, shared);
     }
-    match namespace::clone3(&Clone { flags: birth.flags, cgroup, exit_signal: libc::SIGCHLD })? {
+    match namespace::clone3(&Clone { flags: birth.flags, cgroup, exit_signal: libc::SIGCHLD, pid: None })? {
         Side::Child => Ok(None),
         Side::Parent(pid, pidfd) => Ok(Some(Newborn { pid, pidfd: namespace::own(pidfd) })),
     }
@@ -62,7 +62,7 @@ fn by_trampoline(
     let joins_cgroup = birth.joins.iter().any(|(_, _, kind)| *kind == Namespace::Cgroup);
     let (first, second) = if joins_cgroup { (cgroup, None) } else { (None, cgroup) };
     let (trampoline, pidfd) =
-        match namespace::clone3(&Clone { flags: 0, cgroup: first, exit_signal: libc::SIGCHLD })? {
+        match namespace::clone3(&Clone { flags: 0, cgroup: first, exit_signal: libc::SIGCHLD, pid: None })? {
             Side::Child => match jump(birth, inheritance, second, shared) {
                 Ok(true) => return Ok(None),
                 Ok(false) => process::exit_now(0),
@@ -113,12 +113,11 @@ fn jump(
         namespace::setns(fd, kind.flag()).map_err(|e| (JOIN + i as u32, e))?;
     }
     let flags = birth.flags | libc::CLONE_PARENT;
-    match namespace::clone3(&Clone { flags, cgroup, exit_signal: 0 }).map_err(|e| (CLONE, e))? {
+    match namespace::clone3(&Clone { flags, cgroup, exit_signal: 0, pid: Some(&shared.cells()[PID]) })
+        .map_err(|e| (CLONE, e))?
+    {
         Side::Child => Ok(true),
-        Side::Parent(pid, _) => {
-            shared.cells()[PID].store(pid as u32, SeqCst);
-            Ok(false)
-        }
+        Side::Parent(..) => Ok(false),
     }
 }
 

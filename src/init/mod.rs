@@ -181,13 +181,15 @@ impl Init<'_> {
     }
 
     fn fork(&mut self) -> Result<()> {
-        let clone = Clone { flags: nix::libc::CLONE_PARENT, cgroup: None, exit_signal: 0 };
+        let clone = Clone {
+            flags: nix::libc::CLONE_PARENT,
+            cgroup: None,
+            exit_signal: 0,
+            pid: Some(self.inherited.born),
+        };
         match namespace::clone3(&clone) {
             Ok(Side::Child) => Ok(()),
-            Ok(Side::Parent(pid, _)) => {
-                self.inherited.born.store(pid as u32, Relaxed);
-                process::exit_now(0)
-            }
+            Ok(Side::Parent(..)) => process::exit_now(0),
             // What fork(2) says of a pid namespace whose first process has ended.
             Err(e) if e.errno() == nix::libc::ENOMEM => Err(e.hint("the container may just have ended")),
             Err(e) => Err(e),

@@ -17,6 +17,9 @@ pub(crate) struct Clone<'a> {
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
     /// Signal to the parent at exit: SIGCHLD, or 0 with CLONE_PARENT (the parent's own then counts).
     pub(crate) exit_signal: i32,
+    /// Where the kernel leaves the child's pid before the child first runs (CLONE_PARENT_SETTID): in memory that is
+    /// shared, others know it also if the caller is killed at once.
+    pub(crate) pid: Option<&'a AtomicU32>,
 }
 
 /// On which side of clone3(2) the caller finds itself.
@@ -36,10 +39,15 @@ pub(crate) fn clone3(clone: &Clone<'_>) -> Result<Side> {
         flags |= CLONE_INTO_CGROUP;
         cgroup = fd.as_raw_fd() as u64;
     }
-    let args: [u64; 11] =
-        [flags, std::ptr::from_mut(&mut pidfd) as u64, 0, 0, clone.exit_signal as u64, 0, 0, 0, 0, 0, cgroup];
-    // SAFETY: `struct clone_args` of 88 bytes; without CLONE_VM and without a stack this is a fork, and the runtime
-    // has one thread, so that the child's copy of the memory is whole.
+    let mut parent_tid = 0;
+    if let Some(pid) = clone.pid {
+        flags |= libc::CLONE_PARENT_SETTID as u64;
+        parent_tid = pid.as_ptr() as u64;
+    }
+    let pidfd_at = std::ptr::from_mut(&mut pidfd) as u64;
+    let args: [u64; 11] = [flags, pidfd_at, 0, parent_tid, clone.exit_signal as u64, 0, 0, 0, 0, 0, cgroup];
+    // SAFETY: `struct clone_args` of 88 bytes, whose pointers are to what outlives the call; without CLONE_VM and
+    // without a stack this is a fork, and the runtime has one thread, so that the child's copy of the memory is whole.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(&args)) };
     match nix::errno::Errno::result(pid) {
         Ok(0) => Ok(Side::Child),
