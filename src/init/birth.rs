@@ -113,12 +113,10 @@ fn jump(
         namespace::setns(fd, kind.flag()).map_err(|e| (JOIN + i as u32, e))?;
     }
     let flags = birth.flags | libc::CLONE_PARENT;
-    match namespace::clone3(&Clone { flags, cgroup, pid: None, exit_signal: 0 }).map_err(|e| (CLONE, e))? {
+    let pid = Some(&shared.cells()[PID]);
+    match namespace::clone3(&Clone { flags, cgroup, pid, exit_signal: 0 }).map_err(|e| (CLONE, e))? {
         Side::Child => Ok(true),
-        Side::Parent(pid, _) => {
-            shared.cells()[PID].store(pid as u32, SeqCst);
-            Ok(false)
-        }
+        Side::Parent(..) => Ok(false),
     }
 }
 

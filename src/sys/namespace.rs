@@ -15,7 +15,8 @@ pub(crate) struct Clone<'a> {
     pub(crate) flags: i32,
     /// Born into this cgroup v2 directory.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
-    /// The kernel leaves the child's pid, as seen here, in this place before the child runs (CLONE_PARENT_SETTID).
+    /// The kernel leaves the child's pid, as seen here, in this place before the child runs (CLONE_PARENT_SETTID): in
+    /// memory that is shared, others know it also if the caller is killed at once.
     pub(crate) pid: Option<&'a AtomicU32>,
     /// Signal to the parent at exit: SIGCHLD, or 0 with CLONE_PARENT (the parent's own then counts).
     pub(crate) exit_signal: i32,
