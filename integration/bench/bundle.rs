@@ -83,7 +83,7 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// busybox, and the mount points that a runtime would otherwise make in its first run.
+/// busybox, /etc/passwd as in every image, and the mount points that a runtime would otherwise make in its first run.
 fn rootfs(bundle: &Path) -> Result<()> {
     install("/bin/busybox", "busybox-static")?;
     let rootfs = bundle.join("rootfs");
@@ -92,6 +92,7 @@ fn rootfs(bundle: &Path) -> Result<()> {
         std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
     }
     std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).context("/bin/busybox")?;
+    std::fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").context("etc/passwd")?;
     for name in ["true", "cat"] {
         symlink("busybox", rootfs.join("bin").join(name)).context(name)?;
     }
