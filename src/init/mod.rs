@@ -15,7 +15,6 @@ mod root;
 
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
-use crate::sys::namespace::{Clone, Side};
 use crate::sys::{mount, namespace, process, socket};
 use console::Attendant;
 use link::Link;
@@ -181,17 +180,12 @@ impl Init<'_> {
     }
 
     fn fork(&mut self) -> Result<()> {
-        let clone = Clone { flags: nix::libc::CLONE_PARENT, cgroup: None, exit_signal: 0 };
-        match namespace::clone3(&clone) {
-            Ok(Side::Child) => Ok(()),
-            Ok(Side::Parent(pid, _)) => {
-                self.inherited.born.store(pid as u32, Relaxed);
-                process::exit_now(0)
-            }
-            // What fork(2) says of a pid namespace whose first process has ended.
-            Err(e) if e.errno() == nix::libc::ENOMEM => Err(e.hint("the container may just have ended")),
-            Err(e) => Err(e),
-        }
+        // What fork(2) says of a pid namespace whose first process has ended.
+        let explain = |e: Error| match e.errno() {
+            nix::libc::ENOMEM => e.hint("the container may just have ended"),
+            _ => e,
+        };
+        namespace::reborn(self.inherited.born).map_err(explain)
     }
 
     /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.

@@ -78,6 +78,61 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Goes on as a new process, a sibling (CLONE_PARENT) with this one's descriptors and memory; this one ends. `pid` gets the
+/// new one's id, as seen here, before it runs. The memory is handed over, not copied: a tenth of the time of an `exec`.
+pub(crate) fn reborn(pid: &AtomicU32) -> Result<()> {
+    const CLONE_VM: u64 = libc::CLONE_VM as u64;
+    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
+    let mut args: [u64; 11] = [flags, 0, 0, pid.as_ptr() as u64, 0, 0, 0, 0, 0, 0, 0];
+    if cfg!(target_arch = "x86_64") {
+        args[0] |= CLONE_VM;
+    }
+    match clone3_and_exit(&args) {
+        Ok(()) => Ok(()),
+        Err(errno) => Err(explain_clone(flags as i32, errno)),
+    }
+}
+
+/// clone3(2) that returns in the new process only.
+#[cfg(target_arch = "x86_64")]
+fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
+    let result: i64;
+    // SAFETY: `struct clone_args` of 88 bytes. The new process goes on with this one's stack, and this one, from the
+    // return of clone3 to its end by exit_group, touches no memory: two system calls, and registers.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "xor edi, edi",
+            "mov eax, {exit_group}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit_group = const libc::SYS_exit_group,
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") args.as_ptr(),
+            in("rsi") size_of_val(args),
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    if result == 0 { Ok(()) } else { Err(nix::errno::Errno::from_raw(-result as i32)) }
+}
+
+/// As a fork: the end of this process is written in Rust, which may use the stack.
+#[cfg(not(target_arch = "x86_64"))]
+fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
+    // SAFETY: `struct clone_args` of 88 bytes; without CLONE_VM and without a stack this is a fork.
+    match nix::errno::Errno::result(unsafe {
+        libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(args))
+    }) {
+        Ok(0) => Ok(()),
+        Ok(_) => super::process::exit_now(0),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// unshare(2).
 pub(crate) fn unshare(flags: i32) -> Result<()> {
     nix::sched::unshare(CloneFlags::from_bits_retain(flags))
