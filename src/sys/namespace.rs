@@ -79,26 +79,25 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
 }
 
 /// Goes on as a new process, a sibling (CLONE_PARENT) with this one's descriptors and memory; this one ends. `pid` gets the
-/// new one's id, as seen here, before it runs. The memory is handed over, not copied.
+/// new one's id, as seen here, before it runs. The memory is handed over, not copied. By clone3(2), or, where a seccomp
+/// filter refuses that, by clone(2).
 pub(crate) fn reborn(pid: &AtomicU32) -> Result<()> {
-    const CLONE_VM: u64 = libc::CLONE_VM as u64;
-    let flags = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
-    let mut args: [u64; 11] = [flags, 0, 0, pid.as_ptr() as u64, 0, 0, 0, 0, 0, 0, 0];
-    if cfg!(target_arch = "x86_64") {
-        args[0] |= CLONE_VM;
-    }
-    match clone3_and_exit(&args) {
-        Ok(()) => Ok(()),
-        Err(errno) => Err(explain_clone(flags as i32, errno)),
-    }
+    let shared = if cfg!(target_arch = "x86_64") { libc::CLONE_VM } else { 0 };
+    let flags = shared | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
+    let pid = pid.as_ptr() as u64;
+    let args: [u64; 11] = [flags as u64, 0, 0, pid, 0, 0, 0, 0, 0, 0, 0];
+    let size = size_of_val(&args) as u64;
+    go_on_as(libc::SYS_clone3, [args.as_ptr() as u64, size, 0, 0, 0])
+        .or_else(|errno| go_on_as(libc::SYS_clone, [flags as u64, 0, pid, 0, 0]).map_err(|_| errno))
+        .map_err(|errno| explain_clone(flags, errno))
 }
 
-/// clone3(2) that returns in the new process only.
+/// A system call that makes a process, and returns in that one only.
 #[cfg(target_arch = "x86_64")]
-fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
+fn go_on_as(call: libc::c_long, args: [u64; 5]) -> nix::Result<()> {
     let result: i64;
-    // SAFETY: `struct clone_args` of 88 bytes. The new process goes on with this one's stack, and this one, from the
-    // return of clone3 to its end by exit_group, touches no memory: two system calls, and registers.
+    // SAFETY: the callers' arguments are those of clone3(2) and clone(2), without a stack: the new process goes on with
+    // this one's. This one, from the return of the call to its end by exit_group, touches no memory.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -110,9 +109,12 @@ fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
             "ud2",
             "2:",
             exit_group = const libc::SYS_exit_group,
-            inlateout("rax") libc::SYS_clone3 => result,
-            in("rdi") args.as_ptr(),
-            in("rsi") size_of_val(args),
+            inlateout("rax") call => result,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
             out("rcx") _,
             out("r11") _,
         );
@@ -122,10 +124,10 @@ fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
 
 /// As a fork: the end of this process is written in Rust, which may use the stack.
 #[cfg(not(target_arch = "x86_64"))]
-fn clone3_and_exit(args: &[u64; 11]) -> nix::Result<()> {
-    // SAFETY: `struct clone_args` of 88 bytes; without CLONE_VM and without a stack this is a fork.
+fn go_on_as(call: libc::c_long, args: [u64; 5]) -> nix::Result<()> {
+    // SAFETY: the callers' arguments are those of clone3(2) and clone(2), without CLONE_VM: a fork.
     match nix::errno::Errno::result(unsafe {
-        libc::syscall(libc::SYS_clone3, args.as_ptr(), size_of_val(args))
+        libc::syscall(call, args[0], args[1], args[2], args[3], args[4])
     }) {
         Ok(0) => Ok(()),
         Ok(_) => super::process::exit_now(0),
