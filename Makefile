@@ -99,7 +99,7 @@ lint: ## rustfmt and clippy, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-bench: ## compare with runc, crun, youki and the kernel's floor (root)
+bench: ## compare with runc, crun, youki, the kernel's floor: BENCH="run exec lifecycle seccomp" BENCH_RUNS=40 (root)
 	@scripts/need $(NEED_BENCH)
 	@$(STATIC)
 	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --profile dev --bench peers

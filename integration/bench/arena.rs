@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 /// Where runtimes make their cgroups.
@@ -24,7 +24,11 @@ pub(crate) fn enter(root: &Path) -> Result<()> {
     attach("cgroup2", &root.join("sys/fs/cgroup"), Some("cgroup2"), MsFlags::empty())?;
     attach("tmpfs", &root.join("run"), Some("tmpfs"), MsFlags::empty())?;
     attach("/dev", &root.join("dev"), None, MsFlags::MS_BIND | MsFlags::MS_REC)?;
-    nix::unistd::chroot(root).with_context(|| format!("chroot({})", root.display()))?;
+    // No chroot: a process that `exec` sends into a container's mount namespace finds itself in the root of that, which
+    // the container's own pivot_root changes only where the caller's root is the namespace's.
+    std::env::set_current_dir(root).with_context(|| root.display().to_string())?;
+    nix::unistd::pivot_root(".", ".").context("pivot_root")?;
+    nix::mount::umount2(".", MntFlags::MNT_DETACH).context("umount2(the host's root)")?;
     std::env::set_current_dir("/").context("chdir(/)")
 }
 

@@ -1,5 +1,5 @@
-//! The one bundle that every peer runs: busybox as root filesystem, the default `spec` as config.json, with
-//! `/bin/true` as its process and no terminal.
+//! The bundles that every peer runs: busybox as root filesystem, the default `spec` as config.json, with `/bin/true` as
+//! process and no terminal; the same that waits, and the same with docker's default seccomp profile.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,10 +8,21 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::filter;
 use crate::peers::{Peer, install, output};
 
-/// Where the arena sees the bundle.
-pub(crate) const BUNDLE: &str = "/bundle";
+/// Where the arena sees the bundle of `run`.
+pub(crate) const PLAIN: &str = "/bundle";
+/// The root filesystem of all bundles.
+pub(crate) const ROOTFS: &str = "/bundle/rootfs";
+/// The bundle whose process reads its standard input to the end.
+pub(crate) const HOLDER: &str = "/bundle/holder";
+/// The bundle with a seccomp profile.
+pub(crate) const SECCOMP: &str = "/bundle/seccomp";
+/// The same profile as a program of the kernel's.
+pub(crate) const FILTER: &str = "/bundle/seccomp/filter";
+/// The process of `exec --process`.
+pub(crate) const PROCESS: &str = "/bundle/process.json";
 
 /// The bundle, as far as the floor and the report must know it.
 pub(crate) struct Bundle {
@@ -25,9 +36,10 @@ pub(crate) struct Bundle {
     pub(crate) readonly: Vec<String>,
 }
 
-/// Makes the bundle anew inside the peers' root.
+/// Makes the bundles anew inside the peers' root.
 pub(crate) fn make(root: &Path, peers: &[Peer]) -> Result<Bundle> {
-    let bundle = root.join(BUNDLE.trim_start_matches('/'));
+    let inside = |path: &str| root.join(path.trim_start_matches('/'));
+    let bundle = inside(PLAIN);
     if bundle.exists() {
         std::fs::remove_dir_all(&bundle).with_context(|| bundle.display().to_string())?;
     }
@@ -41,8 +53,18 @@ pub(crate) fn make(root: &Path, peers: &[Peer]) -> Result<Bundle> {
     };
     process.insert("terminal".into(), json!(false));
     process.insert("args".into(), json!(["/bin/true"]));
-    std::fs::write(&path, serde_json::to_string_pretty(&config)?)
-        .with_context(|| path.display().to_string())?;
+    write(&path, &config)?;
+    write(&inside(PROCESS), &config["process"])?;
+
+    config["root"]["path"] = json!(ROOTFS);
+    let profile = filter::profile()?;
+    let mut filtered = config.clone();
+    filtered["linux"]["seccomp"] = profile.clone();
+    write(&inside(SECCOMP).join("config.json"), &filtered)?;
+    filter::write(&profile, &inside(FILTER))?;
+    config["process"]["args"] = json!(["/bin/cat"]);
+    write(&inside(HOLDER).join("config.json"), &config)?;
+
     Ok(Bundle {
         origin,
         hostname: config["hostname"].as_str().unwrap_or("onggi").to_owned(),
@@ -51,11 +73,17 @@ pub(crate) fn make(root: &Path, peers: &[Peer]) -> Result<Bundle> {
     })
 }
 
+fn write(path: &Path, value: &Value) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(path, serde_json::to_string_pretty(value)?).with_context(|| path.display().to_string())
+}
+
 fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// busybox, and the mount points that a runtime would otherwise make in its first run.
+/// busybox, /etc/passwd as in every image, and the mount points that a runtime would otherwise make in its first run.
 fn rootfs(bundle: &Path) -> Result<()> {
     install("/bin/busybox", "busybox-static")?;
     let rootfs = bundle.join("rootfs");
@@ -64,7 +92,11 @@ fn rootfs(bundle: &Path) -> Result<()> {
         std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
     }
     std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).context("/bin/busybox")?;
-    symlink("busybox", rootfs.join("bin/true")).context("bin/true")
+    std::fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").context("etc/passwd")?;
+    for name in ["true", "cat"] {
+        symlink("busybox", rootfs.join("bin").join(name)).context(name)?;
+    }
+    Ok(())
 }
 
 /// Lets onggi write its default config.json; runc when onggi cannot yet.
@@ -78,6 +110,6 @@ fn write_spec(root: &Path, bundle: &Path, peers: &[Peer]) -> Result<String> {
             Err(error) => why = format!("onggi spec does not work: {error:#}"),
         }
     }
-    output(Command::new("chroot").arg(root).args(["/usr/sbin/runc", "spec", "--bundle", BUNDLE]))?;
+    output(Command::new("chroot").arg(root).args(["/usr/sbin/runc", "spec", "--bundle", PLAIN]))?;
     Ok(format!("runc spec ({why})"))
 }

@@ -1,15 +1,18 @@
-//! `make bench`: `onggi run` beside crun, runc, youki and the kernel's floor, one bundle, one machine, one run.
+//! `make bench`: onggi beside crun, runc, youki and the kernel's floor, on one machine, in one run.
 //!
-//! Obtains the peers without touching the host (`peers`), gathers everybody in one place (`arena`), runs the same
-//! bundle (`bundle`) with each in turn (`run`) and prints a table and JSON (`report`). It never fails because of a
-//! slow machine: the verdicts are printed, and only what could not be measured is an error.
+//! Obtains the peers without touching the host (`peers`), gathers everybody in one place (`arena`), has each do the
+//! same (`scenario`) with the same bundles (`bundle`) in turn (`run`), and prints tables and JSON (`report`). It never
+//! fails because of a slow machine: the verdicts are printed, and only what could not be measured is an error.
 
 mod arena;
 mod bundle;
+mod filter;
+mod holder;
 mod peers;
 mod programs;
 mod report;
 mod run;
+mod scenario;
 
 use std::fs::File;
 use std::io::Write;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-/// Rounds when `BENCH_RUNS` does not say otherwise; every round runs each peer once.
+/// Rounds when `BENCH_RUNS` does not say otherwise; every round runs each peer once in each scenario.
 const ROUNDS: usize = 40;
 
 fn main() -> ExitCode {
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
     match bench() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("bench: onggi was not measured; the table says why");
+            eprintln!("bench: onggi was not measured in everything; the tables say why");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -40,12 +43,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures and prints; says whether onggi was among the measured.
+/// Measures and prints; says whether onggi was among the measured in every scenario.
 fn bench() -> Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         bail!("needs root: it makes mounts, namespaces and cgroups");
     }
     let rounds = rounds()?;
+    let scenarios = scenario::Scenario::selected()?;
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let json_path = folder.join("peers.json");
@@ -62,15 +66,15 @@ fn bench() -> Result<bool> {
     for peer in &mut peers {
         peer.ask_version();
     }
-    let results = run::interleaved(&mut peers, rounds)?;
+    let lanes = run::interleaved(&peers, &scenarios, rounds)?;
 
-    let report = report::Report::new(machine, bundle.origin, rounds, &peers, &results);
-    print!("{}", report.table());
+    let report = report::Report::new(machine, bundle.origin, rounds, scenarios, &lanes);
+    print!("{}", report.text());
     let json = serde_json::to_string_pretty(&report.json())?;
     println!("\n{json}");
     writeln!(json_file, "{json}").with_context(|| json_path.display().to_string())?;
     eprintln!("bench: the same JSON is in {}", json_path.display());
-    Ok(report.measured("onggi"))
+    Ok(report.is_whole())
 }
 
 fn rounds() -> Result<usize> {

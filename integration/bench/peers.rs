@@ -1,4 +1,4 @@
-//! Who is measured: onggi, crun, runc, youki and the floor; how each is obtained, and why not if it could not be.
+//! Who is measured: onggi, crun, runc, youki, the floor and nobody; how each is obtained, and why not if it could not be.
 //!
 //! Nothing of the host is touched but for Debian packages that the builds need: the peers live below
 //! `target/bench`, crun and runc in a Debian sid root of their own.
@@ -9,23 +9,33 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bundle::BUNDLE;
-use crate::programs::FLOOR;
+use crate::bundle;
 
 /// The version of youki that is compared.
 const YOUKI: &str = "0.7.0";
-/// The bundle's process without any container: what every run pays for it.
-const BARE: &str = "no container";
 /// Where Rust puts what is built for this target.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How long mmdebstrap and cargo install may take, in seconds.
 const BUILD_LIMIT: &str = "3000";
 
+/// What is measured of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A container runtime, by runc's command line.
+    Runtime,
+    /// The system calls that no runtime can do without; our own programs.
+    Floor,
+    /// The bundle's process without any container: what every run pays for it.
+    Bare,
+}
+
 /// One measured program.
 pub(crate) struct Peer {
     /// As the table names it.
     pub(crate) name: &'static str,
-    /// Path of the program in the arena.
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Path of the program in the arena; of the floor each scenario has its own.
     pub(crate) program: String,
     /// What it says of itself.
     pub(crate) version: String,
@@ -34,43 +44,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(name: &'static str, program: &str, obtained: Result<()>) -> Self {
+    fn new(name: &'static str, kind: Kind, program: &str, obtained: Result<()>) -> Self {
         let problem = obtained.err().map(|error| format!("{error:#}"));
-        Peer { name, program: program.to_owned(), version: "–".into(), problem }
+        Peer { name, kind, program: program.to_owned(), version: "–".into(), problem }
     }
 
-    /// The command line of one run of the bundle, in the arena.
-    pub(crate) fn run_command(&self, id: &str) -> Vec<String> {
-        if self.name == BARE {
-            return vec![self.program.clone()];
-        }
-        if self.name == "floor" {
-            let words = [FLOOR, &format!("{BUNDLE}/rootfs"), &format!("/sys/fs/cgroup/{id}")];
-            return words.map(str::to_owned).to_vec();
-        }
-        let state = self.state_root();
-        [&self.program, "--root", &state, "run", "--bundle", BUNDLE, id].map(str::to_owned).to_vec()
-    }
-
-    /// The command line that removes what a failed run left; none for our own, which keep no state.
-    pub(crate) fn delete_command(&self, id: &str) -> Option<Vec<String>> {
-        let state = self.state_root();
-        let words = [&self.program, "--root", &state, "delete", "--force", id].map(str::to_owned);
-        (!self.is_reference()).then(|| words.to_vec())
-    }
-
-    /// The floor and the bare process are measures, not runtimes.
-    fn is_reference(&self) -> bool {
-        self.name == "floor" || self.name == BARE
-    }
-
-    fn state_root(&self) -> String {
-        format!("/run/bench-{}", self.name)
+    /// A runtime's command line, in the arena: its own state root, the command, and the command's words.
+    pub(crate) fn command(&self, command: &str, words: &[&str]) -> Vec<String> {
+        let state = format!("/run/bench-{}", self.name);
+        let all = [&[self.program.as_str(), "--root", &state, command], words].concat();
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// Fills in the version; a runtime that cannot even say it cannot be measured.
     pub(crate) fn ask_version(&mut self) {
-        if self.problem.is_some() || self.is_reference() {
+        if self.problem.is_some() || self.kind != Kind::Runtime {
             return;
         }
         match output(Command::new(&self.program).arg("--version")) {
@@ -120,15 +108,14 @@ pub(crate) fn gather(folder: &Path, root: &Path) -> Vec<Peer> {
         true => Ok(()),
         false => bail!("{program}: not in the Debian sid root"),
     };
-    let mut peers = Vec::new();
-    peers.push(Peer::new("onggi", "/usr/bin/onggi", onggi(root)));
-    for (name, program) in [("crun", "/usr/bin/crun"), ("runc", "/usr/sbin/runc")] {
-        peers.push(Peer::new(name, program, present(program)));
-    }
-    peers.push(Peer::new("youki", "/usr/bin/youki", youki(folder, root)));
-    peers.push(Peer::new("floor", FLOOR, Ok(())));
-    peers.push(Peer::new(BARE, &format!("{BUNDLE}/rootfs/bin/true"), Ok(())));
-    peers
+    vec![
+        Peer::new("onggi", Kind::Runtime, "/usr/bin/onggi", onggi(root)),
+        Peer::new("crun", Kind::Runtime, "/usr/bin/crun", present("/usr/bin/crun")),
+        Peer::new("runc", Kind::Runtime, "/usr/sbin/runc", present("/usr/sbin/runc")),
+        Peer::new("youki", Kind::Runtime, "/usr/bin/youki", youki(folder, root)),
+        Peer::new("floor", Kind::Floor, "", Ok(())),
+        Peer::new("no container", Kind::Bare, &format!("{}/bin/true", bundle::ROOTFS), Ok(())),
+    ]
 }
 
 /// Copies the onggi to be measured: `ONGGI_BIN`, or the newest release build.

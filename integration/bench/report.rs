@@ -1,16 +1,56 @@
-//! The report: medians, ratios and verdicts, as a table for people and as JSON for machines.
+//! The report: medians, ratios and verdicts, as a table per scenario for people and as JSON for machines.
 
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::peers::Peer;
-use crate::run::Series;
+use crate::run::Lane;
+use crate::scenario::Scenario;
 
-/// What is promised: a measure of onggi, at most so many times a peer's.
-const TARGETS: [(&str, &str, f64); 4] =
-    [("wall", "crun", 0.6), ("wall", "runc", 0.3), ("wall", "floor", 2.2), ("memory", "crun", 0.7)];
+/// Who is compared with all others.
+const ONGGI: &str = "onggi";
+
+/// What is promised: a measure of onggi in a scenario, at most so many times another's.
+struct Target {
+    scenario: Scenario,
+    measure: Measure,
+    against: Against,
+    limit: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    Wall,
+    Memory,
+}
+
+#[derive(Clone, Copy)]
+enum Against {
+    /// A peer in the same scenario.
+    Peer(&'static str),
+    /// onggi itself in another scenario.
+    Itself(Scenario),
+}
+
+const fn wall(scenario: Scenario, peer: &'static str, limit: f64) -> Target {
+    Target { scenario, measure: Measure::Wall, against: Against::Peer(peer), limit }
+}
+
+const TARGETS: [Target; 7] = [
+    wall(Scenario::Run, "crun", 0.6),
+    wall(Scenario::Run, "runc", 0.3),
+    wall(Scenario::Run, "floor", 2.2),
+    Target { scenario: Scenario::Run, measure: Measure::Memory, against: Against::Peer("crun"), limit: 0.7 },
+    wall(Scenario::Exec, "crun", 0.6),
+    wall(Scenario::Exec, "floor", 2.0),
+    Target {
+        scenario: Scenario::Seccomp,
+        measure: Measure::Wall,
+        against: Against::Itself(Scenario::Lifecycle),
+        limit: 1.1,
+    },
+];
 
 /// The machine that was measured.
 pub(crate) struct Machine {
@@ -36,8 +76,9 @@ impl Machine {
     }
 }
 
-/// One line of the table.
+/// One line of a table.
 struct Row {
+    scenario: Scenario,
     name: &'static str,
     version: String,
     problem: Option<String>,
@@ -60,6 +101,7 @@ pub(crate) struct Report {
     machine: Machine,
     origin: String,
     rounds: usize,
+    scenarios: Vec<Scenario>,
     rows: Vec<Row>,
 }
 
@@ -69,140 +111,183 @@ impl Report {
         machine: Machine,
         origin: String,
         rounds: usize,
-        peers: &[Peer],
-        results: &[Series],
+        scenarios: Vec<Scenario>,
+        lanes: &[Lane<'_>],
     ) -> Self {
-        let row = |(peer, series): (&Peer, &Series)| Row {
-            name: peer.name,
-            version: peer.version.clone(),
-            problem: peer.problem.clone(),
-            failed: series.failed,
-            hung: series.hung,
-            figures: Figures::of(series),
-        };
-        Report { machine, origin, rounds, rows: peers.iter().zip(results).map(row).collect() }
+        Report { machine, origin, rounds, scenarios, rows: lanes.iter().map(Row::of).collect() }
     }
 
-    /// Whether there are figures of this peer.
-    pub(crate) fn measured(&self, name: &str) -> bool {
-        self.figures(name).is_some()
+    /// Whether there are figures of onggi in every scenario.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.scenarios.iter().all(|scenario| self.figures(*scenario, ONGGI).is_some())
     }
 
-    fn figures(&self, name: &str) -> Option<&Figures> {
-        self.rows.iter().find(|row| row.name == name)?.figures.as_ref()
+    fn rows(&self, scenario: Scenario) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.scenario == scenario)
     }
 
-    /// onggi's median wall time or peak memory divided by the peer's.
-    fn ratio(&self, measure: &str, peer: &str) -> Option<f64> {
-        let (onggi, peer) = (self.figures("onggi")?, self.figures(peer)?);
-        Some(if measure == "wall" { onggi.median / peer.median } else { onggi.peak / peer.peak })
+    fn figures(&self, scenario: Scenario, name: &str) -> Option<&Figures> {
+        self.rows(scenario).find(|row| row.name == name)?.figures.as_ref()
     }
 
-    /// The table, the machine and the verdicts.
-    pub(crate) fn table(&self) -> String {
+    /// onggi's median divided by that of the row.
+    fn ratio(&self, row: &Row, measure: Measure) -> Option<f64> {
+        let ratio = self.figures(row.scenario, ONGGI)?.of_measure(measure);
+        Some(ratio / row.figures.as_ref()?.of_measure(measure)).filter(|ratio| ratio.is_finite())
+    }
+
+    /// The tables, the machine and the verdicts.
+    pub(crate) fn text(&self) -> String {
         let Machine { cpu, cores, kernel, load } = &self.machine;
-        let mut text =
-            format!("machine  {cpu}, {cores} cores, Linux {kernel}, cgroup v2, load {load} at the start\n");
-        let _ =
-            writeln!(text, "bundle   default of {}, args [\"/bin/true\"], no terminal, busybox", self.origin);
-        let _ = writeln!(
-            text,
-            "runs     {} of each, in turn; wall time in ms; memory of the largest process\n",
-            self.rounds
-        );
-        let _ = writeln!(
-            text,
-            "| run /bin/true | version | median | min | p90 | onggi is | peak kB | onggi is |"
-        );
-        let _ = writeln!(text, "|---|---|--:|--:|--:|--:|--:|--:|");
-        for row in &self.rows {
-            let _ = writeln!(text, "{}", self.line(row));
+        let mut lines = vec![
+            format!("machine  {cpu}, {cores} cores, Linux {kernel}, cgroup v2, load {load} at the start"),
+            format!("bundle   default of {}, args [\"/bin/true\"], no terminal, busybox", self.origin),
+            format!(
+                "runs     {} of each, in turn; wall time in ms; memory of the largest process",
+                self.rounds
+            ),
+        ];
+        for scenario in &self.scenarios {
+            lines.push(String::new());
+            self.table(*scenario, &mut lines);
         }
-        for row in &self.rows {
+        lines.push(String::new());
+        lines.extend(self.targets().map(|target| self.verdict(target)));
+        lines.join("\n") + "\n"
+    }
+
+    fn table(&self, scenario: Scenario, lines: &mut Vec<String>) {
+        let title = scenario.title();
+        lines.push(format!("| {title} | version | median | min | p90 | onggi is | peak kB | onggi is |"));
+        lines.push("|---|---|--:|--:|--:|--:|--:|--:|".into());
+        lines.extend(self.rows(scenario).map(|row| self.line(row)));
+        for row in self.rows(scenario) {
             if let Some(problem) = &row.problem {
-                let _ = writeln!(text, "\n{}: not measured: {problem}", row.name);
+                lines.push(format!("\n{}: not measured: {problem}", row.name));
             } else if row.failed + row.hung > 0 {
-                let _ = writeln!(
-                    text,
-                    "\n{}: {} runs failed, {} hung; not counted above",
-                    row.name, row.failed, row.hung
-                );
+                let Row { name, failed, hung, .. } = row;
+                lines.push(format!("\n{name}: {failed} runs failed, {hung} hung; not counted above"));
             }
         }
-        text.push('\n');
-        for (measure, peer, limit) in TARGETS {
-            let verdict = match self.ratio(measure, peer) {
-                Some(ratio) if ratio <= limit => format!("PASS  {ratio:.2}"),
-                Some(ratio) => format!("MISS  {ratio:.2}"),
-                None => "not measured".into(),
-            };
-            let _ = writeln!(text, "{measure:<6} at most {limit} x {peer:<5}  {verdict}");
-        }
-        text
     }
 
     fn line(&self, row: &Row) -> String {
-        let Some(figures) = &row.figures else {
+        let Some(Figures { median, min, p90, peak, .. }) = &row.figures else {
             return format!("| {} | {} | – | – | – | – | – | – |", row.name, row.version);
         };
-        let ratio = |measure| match self.ratio(measure, row.name) {
-            Some(ratio) if row.name != "onggi" => format!("{ratio:.2} ×"),
+        let ratio = |measure| match self.ratio(row, measure) {
+            Some(ratio) if row.name != ONGGI => format!("{ratio:.2} ×"),
             _ => String::new(),
         };
-        format!(
-            "| {} | {} | {:.2} | {:.2} | {:.2} | {} | {:.0} | {} |",
-            row.name,
-            row.version,
-            figures.median,
-            figures.min,
-            figures.p90,
-            ratio("wall"),
-            figures.peak,
-            ratio("memory")
-        )
+        let (wall, memory) = (ratio(Measure::Wall), ratio(Measure::Memory));
+        // So small a process dies before the kernel has counted it.
+        let peak = if *peak > 0.0 { format!("{peak:.0}") } else { "–".into() };
+        let mut line = format!("| {} | {} ", row.name, row.version);
+        let _ = write!(line, "| {median:.2} | {min:.2} | {p90:.2} | {wall} | {peak} | {memory} |");
+        line
+    }
+
+    /// Those of the scenarios that were run.
+    fn targets(&self) -> impl Iterator<Item = &'static Target> {
+        TARGETS.iter().filter(|target| self.scenarios.contains(&target.scenario))
+    }
+
+    fn reached(&self, target: &Target) -> Option<f64> {
+        let onggi = self.figures(target.scenario, ONGGI)?;
+        let other = match target.against {
+            Against::Peer(name) => self.figures(target.scenario, name)?,
+            Against::Itself(scenario) => self.figures(scenario, ONGGI)?,
+        };
+        Some(onggi.of_measure(target.measure) / other.of_measure(target.measure))
+    }
+
+    fn verdict(&self, target: &Target) -> String {
+        let verdict = match self.reached(target) {
+            Some(ratio) if ratio <= target.limit => format!("PASS  {ratio:.2}"),
+            Some(ratio) => format!("MISS  {ratio:.2}"),
+            None => "not measured".into(),
+        };
+        let (scenario, measure) = (target.scenario.name(), target.measure.name());
+        format!("{scenario:<9} {measure:<6} at most {} x {:<9}  {verdict}", target.limit, target.other())
     }
 
     /// The same as JSON.
     pub(crate) fn json(&self) -> Value {
         let Machine { cpu, cores, kernel, load } = &self.machine;
-        let peers: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        let targets = TARGETS.map(|(measure, peer, limit)| {
-            let ratio = self.ratio(measure, peer);
-            let pass = ratio.map(|ratio| ratio <= limit);
-            json!({"measure": measure, "peer": peer, "limit": limit, "ratio": ratio.map(rounded), "pass": pass})
-        });
-        let ratios: Vec<Value> = (self.rows.iter().filter(|row| row.name != "onggi"))
-            .map(|row| {
-                let [wall, memory] =
-                    ["wall", "memory"].map(|measure| self.ratio(measure, row.name).map(rounded));
-                json!({"peer": row.name, "wall": wall, "memory": memory})
+        let scenario = |scenario: &Scenario| {
+            let peers: Vec<Value> = self.rows(*scenario).map(|row| self.row_json(row)).collect();
+            json!({"name": scenario.name(), "peers": peers})
+        };
+        let targets = self.targets().map(|target| {
+            let ratio = self.reached(target);
+            json!({
+                "scenario": target.scenario.name(), "measure": target.measure.name(), "against": target.other(),
+                "limit": target.limit, "ratio": ratio.map(rounded),
+                "pass": ratio.map(|ratio| ratio <= target.limit),
             })
-            .collect();
+        });
         json!({
             "machine": {"cpu": cpu, "cores": cores, "kernel": kernel, "load": load, "cgroup": "v2"},
             "bundle": self.origin, "rounds": self.rounds,
-            "peers": peers, "onggi_ratios": ratios, "targets": targets,
+            "scenarios": self.scenarios.iter().map(scenario).collect::<Vec<_>>(),
+            "targets": targets.collect::<Vec<_>>(),
         })
+    }
+
+    fn row_json(&self, row: &Row) -> Value {
+        let figures = row.figures.as_ref().map(|figures| {
+            let [median, min, p90] = [figures.median, figures.min, figures.p90].map(rounded);
+            json!({
+                "runs": figures.runs, "wall_ms": {"median": median, "min": min, "p90": p90},
+                "peak_kb": figures.peak,
+            })
+        });
+        let [wall, memory] =
+            [Measure::Wall, Measure::Memory].map(|measure| self.ratio(row, measure).map(rounded));
+        json!({
+            "name": row.name, "version": row.version, "problem": row.problem,
+            "failed": row.failed, "hung": row.hung, "measured": figures,
+            "onggi_is": {"wall": wall, "memory": memory},
+        })
+    }
+}
+
+impl Measure {
+    fn name(self) -> &'static str {
+        match self {
+            Measure::Wall => "wall",
+            Measure::Memory => "memory",
+        }
+    }
+}
+
+impl Target {
+    fn other(&self) -> &'static str {
+        match self.against {
+            Against::Peer(name) => name,
+            Against::Itself(scenario) => scenario.name(),
+        }
     }
 }
 
 impl Row {
-    fn json(&self) -> Value {
-        let figures = self.figures.as_ref().map(|figures| {
-            let [median, min, p90] = [figures.median, figures.min, figures.p90].map(rounded);
-            json!({"runs": figures.runs, "wall_ms": {"median": median, "min": min, "p90": p90}, "peak_kb": figures.peak})
-        });
-        json!({
-            "name": self.name, "version": self.version, "problem": self.problem,
-            "failed": self.failed, "hung": self.hung, "measured": figures,
-        })
+    fn of(lane: &Lane<'_>) -> Self {
+        Row {
+            scenario: lane.scenario,
+            name: lane.peer.name,
+            version: lane.peer.version.clone(),
+            problem: lane.problem.clone(),
+            failed: lane.failed,
+            hung: lane.hung,
+            figures: Figures::of(lane),
+        }
     }
 }
 
 impl Figures {
-    fn of(series: &Series) -> Option<Self> {
-        let mut wall = series.wall_ns.clone();
-        let mut peak = series.peak_kb.clone();
+    fn of(lane: &Lane<'_>) -> Option<Self> {
+        let mut wall = lane.wall_ns.clone();
+        let mut peak = lane.peak_kb.clone();
         wall.sort_unstable();
         peak.sort_unstable();
         Some(Figures {
@@ -212,6 +297,13 @@ impl Figures {
             p90: *wall.get((wall.len() - 1) * 9 / 10)? as f64 / 1e6,
             peak: median(&peak)?,
         })
+    }
+
+    fn of_measure(&self, measure: Measure) -> f64 {
+        match measure {
+            Measure::Wall => self.median,
+            Measure::Memory => self.peak,
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! The runs: each round runs every peer once, so that what else the machine does strikes all alike.
+//! The runs: each round runs every peer once in every scenario, so that what else the machine does strikes all alike.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::arena;
-use crate::peers::Peer;
+use crate::holder::Holder;
+use crate::peers::{Kind, Peer};
 use crate::programs::STOPWATCH;
+use crate::scenario::Scenario;
 
 /// Runs of each peer before counting: caches are warm afterwards.
 const WARM_UP: usize = 3;
@@ -15,9 +17,14 @@ const LIMIT_MS: &str = "5000";
 /// Where the output of the last run is.
 const LOG: &str = "/run/bench.log";
 
-/// What one peer's runs gave.
-#[derive(Default)]
-pub(crate) struct Series {
+/// One peer in one scenario, and what its runs gave.
+pub(crate) struct Lane<'p> {
+    /// What is done.
+    pub(crate) scenario: Scenario,
+    /// Who does it.
+    pub(crate) peer: &'p Peer,
+    /// Why it cannot; none while it can.
+    pub(crate) problem: Option<String>,
     /// Wall time of each good run, in nanoseconds.
     pub(crate) wall_ns: Vec<u64>,
     /// Peak memory of each good run's largest process, in kilobytes.
@@ -29,70 +36,151 @@ pub(crate) struct Series {
 }
 
 /// One run, as the stopwatch saw it.
-enum Outcome {
+pub(crate) enum Outcome {
     Good { wall_ns: u64, peak_kb: u64 },
     Failed(String),
     Hung,
 }
 
-/// Runs all peers in turn; a peer with a problem, or whose warm-up never succeeds, is left out.
-pub(crate) fn interleaved(peers: &mut [Peer], rounds: usize) -> Result<Vec<Series>> {
-    let prefix = format!("bench-{}-", std::process::id());
-    let mut number = 0;
-    let mut next = || {
-        number += 1;
-        format!("{prefix}{number}")
-    };
-    for peer in peers.iter_mut().filter(|peer| peer.problem.is_none()) {
-        // One good run is enough: youki hangs now and then and is still a peer.
+/// The ids of all runs, which nobody else on this machine has.
+struct Ids {
+    prefix: String,
+    last: usize,
+}
+
+/// What is measured in: containers that run meanwhile, and what all leave is swept away when this is dropped.
+struct Field<'p> {
+    ids: Ids,
+    holders: Vec<(&'p Peer, Result<Holder>)>,
+}
+
+impl Drop for Field<'_> {
+    fn drop(&mut self) {
+        self.holders.clear();
+        arena::sweep(&self.ids.prefix);
+    }
+}
+
+/// Runs all peers in turn; one with a problem, or whose warm-up never succeeds, is left out.
+pub(crate) fn interleaved<'p>(
+    peers: &'p [Peer],
+    scenarios: &[Scenario],
+    rounds: usize,
+) -> Result<Vec<Lane<'p>>> {
+    let ids = Ids { prefix: format!("bench-{}-", std::process::id()), last: 0 };
+    let mut field = Field { ids, holders: Vec::new() };
+    if scenarios.iter().any(|scenario| scenario.is_exec()) {
+        for peer in peers.iter().filter(|peer| peer.kind == Kind::Runtime && peer.problem.is_none()) {
+            let id = field.ids.next();
+            field.holders.push((peer, Holder::start(peer, id)));
+        }
+    }
+    let mut lanes: Vec<Lane<'p>> =
+        scenarios.iter().flat_map(|scenario| peers.iter().map(|peer| Lane::new(*scenario, peer))).collect();
+    for lane in lanes.iter_mut().filter(|lane| lane.problem.is_none()) {
+        lane.warm_up(&mut field)?;
+    }
+    for _ in 0..rounds {
+        for lane in lanes.iter_mut().filter(|lane| lane.problem.is_none()) {
+            lane.count(&mut field)?;
+        }
+    }
+    Ok(lanes)
+}
+
+impl Ids {
+    fn next(&mut self) -> String {
+        self.last += 1;
+        format!("{}{}", self.prefix, self.last)
+    }
+}
+
+impl Field<'_> {
+    /// The container that this peer's exec enters; that of our own programs is anybody's.
+    fn holder(&self, peer: &Peer) -> Result<Option<&Holder>> {
+        let mut own = self.holders.iter().filter(|(owner, _)| owner.name == peer.name);
+        match own.next() {
+            Some((_, Ok(holder))) => Ok(Some(holder)),
+            Some((_, Err(error))) => bail!("{error:#}"),
+            None => Ok(self.holders.iter().find_map(|(_, holder)| holder.as_ref().ok())),
+        }
+    }
+}
+
+impl<'p> Lane<'p> {
+    fn new(scenario: Scenario, peer: &'p Peer) -> Self {
+        let problem = peer.problem.clone();
+        Lane { scenario, peer, problem, wall_ns: Vec::new(), peak_kb: Vec::new(), failed: 0, hung: 0 }
+    }
+
+    /// One good run is enough: youki hangs now and then and is still a peer.
+    fn warm_up(&mut self, field: &mut Field<'_>) -> Result<()> {
         let mut problem = Some(String::new());
         for _ in 0..WARM_UP {
-            let why = match once(peer, &next())? {
+            let why = match self.once(field)? {
                 Outcome::Good { .. } => None,
                 Outcome::Failed(text) => Some(text),
                 Outcome::Hung => Some(format!("hung: killed after {LIMIT_MS} ms")),
             };
             problem = problem.and(why);
         }
-        peer.problem = problem;
+        self.problem = problem;
+        Ok(())
     }
-    let mut results: Vec<Series> = peers.iter().map(|_| Series::default()).collect();
-    for _ in 0..rounds {
-        for (peer, series) in peers.iter().zip(&mut results).filter(|(peer, _)| peer.problem.is_none()) {
-            match once(peer, &next())? {
-                Outcome::Good { wall_ns, peak_kb } => {
-                    series.wall_ns.push(wall_ns);
-                    series.peak_kb.push(peak_kb);
-                }
-                Outcome::Failed(text) => {
-                    eprintln!("bench: {}: {text}", peer.name);
-                    series.failed += 1;
-                }
-                Outcome::Hung => series.hung += 1,
+
+    fn count(&mut self, field: &mut Field<'_>) -> Result<()> {
+        match self.once(field)? {
+            Outcome::Good { wall_ns, peak_kb } => {
+                self.wall_ns.push(wall_ns);
+                self.peak_kb.push(peak_kb);
             }
+            Outcome::Failed(text) => {
+                eprintln!("bench: {}: {}: {text}", self.scenario.name(), self.peer.name);
+                self.failed += 1;
+            }
+            Outcome::Hung => self.hung += 1,
         }
+        Ok(())
     }
-    arena::sweep(&prefix);
-    Ok(results)
+
+    /// One run under the stopwatch; what a bad run leaves is deleted.
+    fn once(&self, field: &mut Field<'_>) -> Result<Outcome> {
+        let id = field.ids.next();
+        let steps = match field.holder(self.peer) {
+            Ok(holder) => self.scenario.steps(self.peer, &id, holder)?,
+            Err(error) if self.scenario.is_exec() => return Ok(Outcome::Failed(format!("{error:#}"))),
+            Err(_) => self.scenario.steps(self.peer, &id, None)?,
+        };
+        let outcome = timed(&steps, Stdio::null())?;
+        let bad = !matches!(outcome, Outcome::Good { .. });
+        if bad && self.peer.kind == Kind::Runtime && !self.scenario.is_exec() {
+            timed(&[self.peer.command("delete", &["--force", &id])], Stdio::null())?;
+        }
+        Ok(outcome)
+    }
 }
 
-/// One run under the stopwatch; what a bad run leaves is deleted.
-fn once(peer: &Peer, id: &str) -> Result<Outcome> {
-    let output = Command::new(STOPWATCH).args([LIMIT_MS, LOG]).args(peer.run_command(id)).output();
+/// Runs steps under the stopwatch.
+///
+/// # Errors
+/// The stopwatch itself fails; what the steps do is the outcome.
+pub(crate) fn timed(steps: &[Vec<String>], stdin: Stdio) -> Result<Outcome> {
+    let comma = [",".to_owned()];
+    let words = steps.join(comma.as_slice());
+    let output = Command::new(STOPWATCH).args([LIMIT_MS, LOG]).args(words).stdin(stdin).output();
     let output = output.context(STOPWATCH)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [wall_ns, peak_kb, status, hung] = numbers[..] else {
         bail!("{STOPWATCH}: {}", String::from_utf8_lossy(&output.stderr));
     };
-    if status == 0 && hung == 0 {
+    if hung == 1 {
+        return Ok(Outcome::Hung);
+    }
+    if status == 0 {
         return Ok(Outcome::Good { wall_ns, peak_kb });
     }
     let said = std::fs::read_to_string(LOG).unwrap_or_default();
-    let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message").to_owned();
-    if let Some(delete) = peer.delete_command(id) {
-        let limited = ["5000", LOG].map(str::to_owned).into_iter().chain(delete);
-        Command::new(STOPWATCH).args(limited).output().context(STOPWATCH)?;
-    }
-    Ok(if hung == 1 { Outcome::Hung } else { Outcome::Failed(format!("exit status {status}: {said}")) })
+    let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+    Ok(Outcome::Failed(format!("exit status {status}: {said}")))
 }

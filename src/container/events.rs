@@ -65,7 +65,7 @@ impl Watched {
     fn find(settings: &Settings, id: &str) -> Result<Self> {
         let id = ContainerId::new(id)?;
         let mut seen = Seen::open(&settings.root, &id)?;
-        let Facts { status, process } = Facts::of(&mut seen)?;
+        let Facts { status, process } = Facts::roughly(&mut seen)?;
         let process = process.filter(|_| status != Status::Stopped).ok_or_else(|| not_running(&id))?;
         let saved = seen.saved();
         let (cgroup, resctrl) = (saved.cgroup.clone().unwrap_or_default(), saved.resctrl.clone());

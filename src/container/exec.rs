@@ -62,9 +62,9 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
 
 /// The container's process, if the container is in a state to enter; in runc's words.
 fn enterable(seen: &mut Seen, ignore_paused: bool) -> Result<Alive> {
-    let Facts { status, process } = Facts::of(seen)?;
+    let Facts { status, process } = Facts::roughly(seen)?;
     match (status, process) {
-        (Status::Created | Status::Running, Some(process)) => Ok(process),
+        (Status::Running, Some(process)) => Ok(process),
         (Status::Paused, Some(process)) if ignore_paused => Ok(process),
         (Status::Paused, _) => {
             Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"))

@@ -19,7 +19,7 @@ pub(crate) fn kill(settings: &Settings, id: &str, signal: i32, all: bool) -> Res
     let act = || {
         let id = ContainerId::new(id)?;
         let mut seen = Seen::open(&settings.root, &id)?;
-        let facts = Facts::of(&mut seen)?;
+        let facts = Facts::roughly(&mut seen)?;
         send(seen.saved(), &facts, signal, all)
     };
     act().map_err(|error: Error| error.during(format!("kill {id}")))

@@ -36,7 +36,7 @@ pub(crate) fn processes(settings: &Settings, id: &str) -> Result<Vec<i32>> {
 
 fn listed(settings: &Settings, id: &str) -> Result<Vec<i32>> {
     let mut seen = Seen::open(&settings.root, &ContainerId::new(id)?)?;
-    let status = Facts::of(&mut seen)?.status;
+    let status = Facts::roughly(&mut seen)?.status;
     match &seen.saved().cgroup {
         Some(cgroup) if !cgroup.entries.is_empty() => cgroup.processes(),
         _ if status == Status::Stopped => Ok(Vec::new()),

@@ -108,25 +108,35 @@ pub(crate) struct Facts {
 impl Facts {
     /// For a reader. What is read along with it is up to date afterwards.
     pub(crate) fn of(seen: &mut Seen) -> Result<Self> {
-        if !seen.saved().ready && seen.creator_lives()? {
-            return Ok(Facts { status: Status::Creating, process: process(seen.saved())? });
+        Self::creating(seen)?.map_or_else(|| Self::settled(Some(seen.dir()), seen.saved()), Ok)
+    }
+
+    /// For a reader to whom a container that waits for `start` is as good as running: to tell them apart takes a
+    /// connection to the gate. Such a container is `running` here.
+    pub(crate) fn roughly(seen: &mut Seen) -> Result<Self> {
+        Self::creating(seen)?.map_or_else(|| Self::settled(None, seen.saved()), Ok)
+    }
+
+    fn creating(seen: &mut Seen) -> Result<Option<Self>> {
+        if seen.saved().ready || !seen.creator_lives()? {
+            return Ok(None);
         }
-        Self::settled(seen.dir(), seen.saved())
+        Ok(Some(Facts { status: Status::Creating, process: process(seen.saved())? }))
     }
 
     /// For who holds the lock: nobody is creating this container now.
     pub(crate) fn of_locked(locked: &Locked) -> Result<Self> {
-        Self::settled(locked.dir(), locked.rest())
+        Self::settled(Some(locked.dir()), locked.rest())
     }
 
-    fn settled(dir: BorrowedFd<'_>, saved: &Saved) -> Result<Self> {
+    fn settled(dir: Option<BorrowedFd<'_>>, saved: &Saved) -> Result<Self> {
         let process = process(saved)?;
         let status = match &process {
             // Without its creator the process of an unfinished container is about to die, and can never start.
             _ if !saved.ready => Status::Stopped,
             None => Status::Stopped,
             Some(_) if is_frozen(saved)? => Status::Paused,
-            Some(_) if gate::is_waiting(dir)? => Status::Created,
+            Some(_) if dir.map_or(Ok(false), gate::is_waiting)? => Status::Created,
             Some(_) => Status::Running,
         };
         Ok(Facts { status, process })

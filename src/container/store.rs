@@ -32,6 +32,7 @@ use crate::cgroup::{Record, resctrl};
 use crate::error::{Error, Result};
 use crate::plan::exec::Joining;
 use crate::plan::step::Hook;
+use crate::spec;
 use crate::sys::dir::{self, EEXIST, ENOENT};
 
 /// How long to wait for another runtime process to let go of a container.
@@ -131,8 +132,7 @@ impl Saved {
     fn load(at: BorrowedFd<'_>, id: &ContainerId) -> Result<Self> {
         let bytes = dir::read(at, STATE, STATE_LIMIT)?;
         let bad = |reason: String| Error::new(reason).at(STATE);
-        let mut saved: Saved =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("not a state: {e}")))?;
+        let mut saved: Saved = spec::decode(&bytes).map_err(|fault| bad(format!("not a state: {fault}")))?;
         if saved.version != VERSION {
             return Err(bad(format!("version {} is not known, only {VERSION}", saved.version)));
         }

@@ -77,11 +77,9 @@ impl Init<'_> {
             if keep >> capability & 1 == 1 {
                 continue;
             }
-            match process::drop_bounding(capability) {
-                Ok(()) => {}
+            if !process::drop_bounding(capability)? {
                 // Beyond the last capability of this kernel.
-                Err(e) if e.errno() == libc::EINVAL && capability > 0 => break,
-                Err(e) => return Err(e),
+                break;
             }
         }
         Ok(())

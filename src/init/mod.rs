@@ -15,7 +15,6 @@ mod root;
 
 use crate::error::{Error, Result};
 use crate::plan::step::{Handle, HandleId, MountCall, Planned, Point, StateText, Step};
-use crate::sys::namespace::{Clone, Side};
 use crate::sys::{mount, namespace, process, seccomp, socket};
 use console::Attendant;
 use link::Link;
@@ -186,15 +185,12 @@ impl Init<'_> {
     }
 
     fn fork(&mut self) -> Result<()> {
-        let flags = nix::libc::CLONE_PARENT;
-        let clone = Clone { flags, cgroup: None, pid: Some(self.inherited.born), exit_signal: 0 };
-        match namespace::clone3(&clone).or_else(|e| namespace::clone(&clone).map_err(|_| e)) {
-            Ok(Side::Child) => Ok(()),
-            Ok(Side::Parent(..)) => process::exit_now(0),
-            // What fork(2) says of a pid namespace whose first process has ended.
-            Err(e) if e.errno() == nix::libc::ENOMEM => Err(e.hint("the container may just have ended")),
-            Err(e) => Err(e),
-        }
+        // What fork(2) says of a pid namespace whose first process has ended.
+        let explain = |e: Error| match e.errno() {
+            nix::libc::ENOMEM => e.hint("the container may just have ended"),
+            _ => e,
+        };
+        namespace::reborn(self.inherited.born).map_err(explain)
     }
 
     /// Waits for `start`. Who connects and hangs up without a word only wanted to see that we wait.

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -132,23 +133,32 @@ pub(crate) fn typed<T: DeserializeOwned>(value: &serde_json::Value) -> Result<()
     if value.is_array() {
         return Err(Error::new("linux.resources is an object, this is an array"));
     }
-    let fits: std::result::Result<T, _> = serde_path_to_error::deserialize(value);
-    fits.map(drop).map_err(|fault| match fault.path().to_string().as_str() {
-        "." => Error::new(fault.inner().to_string()).at("linux.resources"),
-        path => Error::new(fault.inner().to_string()).at(format!("linux.resources.{path}")),
+    decode_value::<T>(value).map(drop).map_err(|fault| match fault.field.as_str() {
+        "." => Error::new(fault.reason()).at("linux.resources"),
+        path => Error::new(fault.reason()).at(format!("linux.resources.{path}")),
     })
 }
 
 /// What serde found, and where.
-struct Fault {
+#[derive(Debug)]
+pub(crate) struct Fault {
     /// The JSON path, `.` for the document itself.
     field: String,
     error: serde_json::Error,
+    /// Its line and column are those of a text that nobody has seen.
+    unseen: bool,
 }
 
 impl Fault {
-    fn of(fault: serde_path_to_error::Error<serde_json::Error>) -> Self {
-        Fault { field: fault.path().to_string(), error: fault.into_inner() }
+    /// What is wrong, with line and column where they help.
+    fn reason(&self) -> String {
+        let text = self.error.to_string();
+        let place = format!(" at {}", self.place());
+        text.strip_suffix(&place).filter(|_| self.unseen).unwrap_or(&text).to_owned()
+    }
+
+    fn place(&self) -> String {
+        format!("line {} column {}", self.error.line(), self.error.column())
     }
 
     /// The same mistake, one of them perhaps without its place in the text.
@@ -158,10 +168,25 @@ impl Fault {
     }
 }
 
-fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason())
+    }
+}
+
+/// Reads a value as a type. By way of text: a reader of its own for each form of JSON would make the program larger by
+/// a tenth, and so its memory and the time of each start (docs/decisions/0011-small-text.md).
+pub(crate) fn decode_value<T: DeserializeOwned>(value: &serde_json::Value) -> std::result::Result<T, Fault> {
+    decode(value.to_string().as_bytes()).map_err(|fault| Fault { unseen: true, ..fault })
+}
+
+/// Reads JSON as a type. The only way: see [`decode_value`].
+pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T, Fault> {
+    let fault = |field: String, error| Fault { field, error, unseen: false };
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(Fault::of)?;
-    json.end().map_err(|error| Fault { field: ".".to_owned(), error })?;
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|found| fault(found.path().to_string(), found.into_inner()))?;
+    json.end().map_err(|error| fault(".".to_owned(), error))?;
     Ok(value)
 }
 
@@ -172,10 +197,7 @@ fn adapted<T: DeserializeOwned>(text: &[u8], pointer: &str, fault: Fault) -> std
         return Err(fault);
     }
     // What was wrong before is told in the words of the text, with line and column.
-    serde_path_to_error::deserialize(value).map_err(Fault::of).map_err(|again| match again.is(&fault) {
-        true => fault,
-        false => again,
-    })
+    decode_value(&value).map_err(|again| if again.is(&fault) { fault } else { again })
 }
 
 /// A name of process.scheduler.flags that the runtime-spec does not have: oci-spec would list its own.
@@ -205,15 +227,15 @@ fn other_version(text: &[u8]) -> Option<Error> {
 }
 
 fn explain(fault: &Fault, path: &Path) -> Error {
-    let Fault { field, error } = fault;
+    let Fault { field, error, .. } = fault;
     match error.classify() {
-        Category::Data if field == "." => Error::new(error.to_string()).at(format_args!("{path:?}")),
+        Category::Data if field == "." => Error::new(fault.reason()).at(format_args!("{path:?}")),
         Category::Data => match unknown_capability(field, error) {
             Some(name) => {
-                let place = format!("at line {} column {}", error.line(), error.column());
-                Error::new(format!("unknown capability {place}")).at(format_args!("{field} {name:?}"))
+                let place = if fault.unseen { String::new() } else { format!(" at {}", fault.place()) };
+                Error::new(format!("unknown capability{place}")).at(format_args!("{field} {name:?}"))
             }
-            None => Error::new(error.to_string()).at(field),
+            None => Error::new(fault.reason()).at(field),
         },
         Category::Io | Category::Syntax | Category::Eof => {
             Error::new(format!("not valid JSON: {error}")).at(format_args!("{path:?}"))

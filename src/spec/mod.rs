@@ -23,7 +23,7 @@ mod text;
 mod version;
 
 pub(crate) use files::check_files;
-pub(crate) use load::{load, load_process};
+pub(crate) use load::{decode, load, load_process};
 pub(crate) use resources::Part;
 
 use crate::error::{Error, Result};

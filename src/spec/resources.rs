@@ -101,7 +101,7 @@ impl Part {
                 None => {}
             }
         }
-        serde_json::from_value(all).map_err(impossible)
+        load::decode_value(&all).map_err(|fault| Error::new(format!("linux.resources: {fault}")))
     }
 
     /// Whether this field of the merged resources was given: `linux.resources.cpu.quota`, `linux.resources.rdma "x"`,

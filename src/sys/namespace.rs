@@ -55,21 +55,6 @@ pub(crate) fn clone3(clone: &Clone<'_>) -> Result<Side> {
     }
 }
 
-/// clone(2) for the same, without cgroup and pidfd: filters that cannot look into the arguments of clone3(2) deny it.
-pub(crate) fn clone(clone: &Clone<'_>) -> Result<Side> {
-    let place = clone.pid.map_or(std::ptr::null_mut(), AtomicU32::as_ptr);
-    let settid = if clone.pid.is_some() { libc::CLONE_PARENT_SETTID } else { 0 };
-    let flags = clone.flags | settid | clone.exit_signal;
-    let null = std::ptr::null_mut::<u32>();
-    // SAFETY: as clone3: a fork, without CLONE_VM and without a stack; the place of the pid lives over the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_long, null, place, null, null) };
-    match nix::errno::Errno::result(pid) {
-        Ok(0) => Ok(Side::Child),
-        Ok(pid) => Ok(Side::Parent(pid as i32, -1)),
-        Err(errno) => Err(Error::call(format!("clone(flags {flags:#x})"), errno as i32)),
-    }
-}
-
 fn explain_clone(flags: i32, errno: nix::errno::Errno) -> Error {
     let error = Error::call(format!("clone3(flags {flags:#x})"), errno as i32);
     let user = flags & libc::CLONE_NEWUSER != 0;
@@ -98,6 +83,63 @@ fn explain_clone(flags: i32, errno: nix::errno::Errno) -> Error {
 pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us (CLONE_PIDFD) and nobody else owns it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Goes on as a new process, a sibling (CLONE_PARENT) with this one's descriptors and memory; this one ends. `pid` gets the
+/// new one's id, as seen here, before it runs. The memory is handed over, not copied. By clone3(2), or, where a seccomp
+/// filter refuses that, by clone(2).
+pub(crate) fn reborn(pid: &AtomicU32) -> Result<()> {
+    let shared = if cfg!(target_arch = "x86_64") { libc::CLONE_VM } else { 0 };
+    let flags = shared | libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID;
+    let pid = pid.as_ptr() as u64;
+    let args: [u64; 11] = [flags as u64, 0, 0, pid, 0, 0, 0, 0, 0, 0, 0];
+    let size = size_of_val(&args) as u64;
+    go_on_as(libc::SYS_clone3, [args.as_ptr() as u64, size, 0, 0, 0])
+        .or_else(|errno| go_on_as(libc::SYS_clone, [flags as u64, 0, pid, 0, 0]).map_err(|_| errno))
+        .map_err(|errno| explain_clone(flags, errno))
+}
+
+/// A system call that makes a process, and returns in that one only.
+#[cfg(target_arch = "x86_64")]
+fn go_on_as(call: libc::c_long, args: [u64; 5]) -> nix::Result<()> {
+    let result: i64;
+    // SAFETY: the callers' arguments are those of clone3(2) and clone(2), without a stack: the new process goes on with
+    // this one's. This one, from the return of the call to its end by exit_group, touches no memory.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "xor edi, edi",
+            "mov eax, {exit_group}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit_group = const libc::SYS_exit_group,
+            inlateout("rax") call => result,
+            in("rdi") args[0],
+            in("rsi") args[1],
+            in("rdx") args[2],
+            in("r10") args[3],
+            in("r8") args[4],
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    if result == 0 { Ok(()) } else { Err(nix::errno::Errno::from_raw(-result as i32)) }
+}
+
+/// As a fork: the end of this process is written in Rust, which may use the stack.
+#[cfg(not(target_arch = "x86_64"))]
+fn go_on_as(call: libc::c_long, args: [u64; 5]) -> nix::Result<()> {
+    // SAFETY: the callers' arguments are those of clone3(2) and clone(2), without CLONE_VM: a fork.
+    match nix::errno::Errno::result(unsafe {
+        libc::syscall(call, args[0], args[1], args[2], args[3], args[4])
+    }) {
+        Ok(0) => Ok(()),
+        Ok(_) => super::process::exit_now(0),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// unshare(2).

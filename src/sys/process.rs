@@ -17,10 +17,15 @@ fn refused(call: impl Into<String>) -> impl FnOnce(rustix::io::Errno) -> Error {
 }
 
 fn prctl(name: &str, option: libc::c_int, args: [libc::c_ulong; 4]) -> Result<i32> {
-    // SAFETY: all options used here take numbers only.
-    let done = unsafe { libc::prctl(option, args[0], args[1], args[2], args[3]) };
     // Formatted for an error only: a start makes some fifty of these calls.
-    Errno::result(done).map_err(|errno| Error::call(format!("prctl({name}, {})", args[0]), errno as i32))
+    plain_prctl(option, args)
+        .map_err(|errno| Error::call(format!("prctl({name}, {})", args[0]), errno as i32))
+}
+
+/// For calls whose failure is an answer.
+fn plain_prctl(option: libc::c_int, args: [libc::c_ulong; 4]) -> nix::Result<i32> {
+    // SAFETY: all options used here take numbers only.
+    Errno::result(unsafe { libc::prctl(option, args[0], args[1], args[2], args[3]) })
 }
 
 /// SIGKILL to this process when its parent ends (PR_SET_PDEATHSIG); false takes it back.
@@ -125,14 +130,18 @@ pub(crate) fn capset(sets: CapabilitySets) -> Result<()> {
     if now == sets { Ok(()) } else { Err(Error::new(format!("capabilities read {now:x?} after {sets:x?}"))) }
 }
 
-/// Drops one capability from the bounding set (PR_CAPBSET_DROP).
-pub(crate) fn drop_bounding(capability: u32) -> Result<()> {
-    prctl("PR_CAPBSET_DROP", libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0]).map(drop)
+/// Drops one capability from the bounding set (PR_CAPBSET_DROP). False: this kernel does not know it.
+pub(crate) fn drop_bounding(capability: u32) -> Result<bool> {
+    match plain_prctl(libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0]) {
+        Ok(_) => Ok(true),
+        Err(Errno::EINVAL) if capability > 0 => Ok(false),
+        Err(errno) => Err(failed(format!("prctl(PR_CAPBSET_DROP, {capability})"))(errno)),
+    }
 }
 
 /// Whether a capability is in the bounding set; none: this kernel does not know it (PR_CAPBSET_READ).
 pub(crate) fn in_bounding_set(capability: u32) -> Option<bool> {
-    let read = prctl("PR_CAPBSET_READ", libc::PR_CAPBSET_READ, [capability.into(), 0, 0, 0]);
+    let read = plain_prctl(libc::PR_CAPBSET_READ, [capability.into(), 0, 0, 0]);
     read.ok().map(|held| held == 1)
 }
 

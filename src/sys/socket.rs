@@ -96,9 +96,11 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<R
 /// poll(2) for something to read, for end of file, or, on a pidfd, for the exit. False: not within `wait`; without
 /// `wait` there is no bound.
 pub(crate) fn readable(fd: BorrowedFd<'_>, wait: Option<Duration>) -> Result<bool> {
-    let start = Instant::now();
+    // Without a wait nobody needs the time, which musl looks for in the kernel's vDSO first.
+    let start = wait.filter(|wait| !wait.is_zero()).map(|_| Instant::now());
     loop {
-        let left = wait.map(|wait| wait.saturating_sub(start.elapsed()));
+        let gone = start.map_or(Duration::ZERO, |start| start.elapsed());
+        let left = wait.map(|wait| wait.saturating_sub(gone));
         let left = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
