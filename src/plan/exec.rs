@@ -40,6 +40,21 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
+    /// What to remember of a container with this first process, these namespaces (`CLONE_NEW…` flags) and perhaps a
+    /// session keyring.
+    pub(crate) fn of(first: &Becoming<'_>, namespaces: i32, keyring: bool) -> Self {
+        Joining {
+            namespaces,
+            keyring,
+            setgroups: first.setgroups,
+            keep_groups: first.keep_groups,
+            personality: first.personality.cloned(),
+            memory_policy: first.memory_policy.cloned(),
+            seccomp: first.seccomp.cloned(),
+            process: Some(first.process.clone()),
+        }
+    }
+
     fn own(&self, kind: Namespace) -> bool {
         self.namespaces & kind.flag() != 0
     }

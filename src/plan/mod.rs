@@ -194,16 +194,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         notify: false,
         poststart: hooks.poststart,
         poststop: hooks.poststop,
-        joining: Joining {
-            seccomp: loading.clone(),
-            namespaces: namespaces.flags(),
-            keyring: !request.no_new_keyring,
-            setgroups: becoming.setgroups,
-            keep_groups: becoming.keep_groups,
-            personality: becoming.personality.cloned(),
-            memory_policy: becoming.memory_policy.cloned(),
-            process: spec.process().clone(),
-        },
+        joining: Joining::of(&becoming, namespaces.flags(), !request.no_new_keyring),
         state: state_text(spec, request),
         init: Steps::default(),
     };
