@@ -175,7 +175,7 @@ impl fmt::Display for Fault {
 }
 
 /// Reads a value as a type. By way of text: a reader of its own for each form of JSON would make the program larger by
-/// a tenth, and so its memory and the time of each start (docs/decisions/0011-small-text.md).
+/// a tenth, and so its memory and the time of each start (docs/decisions/0010-small-text.md).
 pub(crate) fn decode_value<T: DeserializeOwned>(value: &serde_json::Value) -> std::result::Result<T, Fault> {
     decode(value.to_string().as_bytes()).map_err(|fault| Fault { unseen: true, ..fault })
 }

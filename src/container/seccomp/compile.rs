@@ -3,7 +3,7 @@
 //! profile; nothing here is loaded into the kernel.
 
 use crate::error::{Error, Result};
-use crate::plan::seccomp::enosys;
+use crate::plan::seccomp::{enosys, ranges};
 use crate::sys::seccomp::MOST_INSTRUCTIONS;
 use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
@@ -36,6 +36,20 @@ pub(super) struct Compiled {
 /// # Errors
 /// The first architecture or rule that libseccomp refuses, with its field; a program too long for the kernel.
 pub(super) fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
+    let long = translate(profile)?;
+    let program = ranges::shortened(&long.program).map_or(long.program, |shorter| shorter.concat());
+    let count = program.len() / 8;
+    if count > MOST_INSTRUCTIONS {
+        let reason = format!("{count} instructions, the kernel takes at most {MOST_INSTRUCTIONS}");
+        return Err(Error::new(reason)
+            .at("linux.seccomp")
+            .hint("fewer rules with args, or fewer architectures"));
+    }
+    Ok(Compiled { program, ..long })
+}
+
+/// The program as libseccomp makes it, behind ours.
+fn translate(profile: &LinuxSeccomp) -> Result<Compiled> {
     let rules = profile.syscalls().as_deref().unwrap_or_default();
     let default = action(profile.default_action(), profile.default_errno_ret());
     let mut context = ScmpFilterContext::new(default).map_err(|e| refused("seccomp_init", &e))?;
@@ -62,13 +76,6 @@ pub(super) fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
     let stub = enosys::is_wanted(profile.default_action(), profile.default_errno_ret());
     let mut program = if stub { enosys::instructions(&largest).concat() } else { Vec::new() };
     program.extend(export(&context)?);
-    let count = program.len() / 8;
-    if count > MOST_INSTRUCTIONS {
-        let reason = format!("{count} instructions, the kernel takes at most {MOST_INSTRUCTIONS}");
-        return Err(Error::new(reason)
-            .at("linux.seccomp")
-            .hint("fewer rules with args, or fewer architectures"));
-    }
     Ok(Compiled { program, unknown })
 }
 
@@ -305,6 +312,40 @@ mod tests {
             assert_eq!(answer(arch, number, first), expected, "{arch:#x} {number} {first:#x}");
         }
         assert!(docker.program.len() / 8 <= MOST_INSTRUCTIONS);
+    }
+
+    /// All numbers of all architectures, with arguments of which every profile here asks for some.
+    #[test]
+    fn a_shorter_program_answers_the_same() {
+        let docker = include_str!("../../../integration/seccomp/default.json");
+        let few = r#"{"defaultAction":"SCMP_ACT_KILL","architectures":["SCMP_ARCH_X86"],"syscalls":[
+            {"names":["read","write","exit"],"action":"SCMP_ACT_ALLOW"},
+            {"names":["openat"],"action":"SCMP_ACT_ERRNO","errnoRet":7,"args":[
+                {"index":2,"value":64,"valueTwo":64,"op":"SCMP_CMP_MASKED_EQ"},{"index":0,"value":9,"op":"SCMP_CMP_GT"}]},
+            {"names":["clone","personality"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":4294967296,"op":"SCMP_CMP_LT"}]}]}"#;
+        let allow = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["keyctl","bpf","mount"],"action":"SCMP_ACT_ERRNO"}]}"#;
+        let mut shorter = 0;
+        for text in [docker, few, allow] {
+            let profile = serde_json::from_str(text).unwrap();
+            let (long, short) = (translate(&profile).unwrap().program, compile(&profile).unwrap().program);
+            shorter += usize::from(short.len() < long.len());
+            let numbers = (0..600).chain([1024, (1 << 30) - 1, u32::MAX]);
+            let marked = (0..600).map(|number| number | 1 << 30);
+            for number in numbers.chain(marked) {
+                for architecture in [X86_64, I386, 0xc000_00b7, 0] {
+                    for first in [0, 7, 8, 40, 0x20000, 0x1000_0000, 0xffff_ffff, 1 << 32, u64::MAX] {
+                        let args = [first, first, first ^ 64, 0, 0, 0];
+                        let [was, is] =
+                            [&long, &short].map(|program| machine::run(program, architecture, number, args));
+                        assert_eq!(was, is, "{architecture:#x} {number:#x} {first:#x} of {text}");
+                    }
+                }
+            }
+        }
+        assert!(shorter > 0);
+        let docker = super::tests::docker();
+        assert!(docker.program.len() / 8 < 700, "{}", docker.program.len() / 8);
     }
 
     #[test]

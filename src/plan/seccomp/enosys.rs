@@ -11,27 +11,27 @@
 use oci_spec::runtime::{Arch, LinuxSeccompAction};
 
 /// Changes whenever the same profile gives other instructions: compiled programs are kept.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// `struct sock_filter`, in the byte order of this machine.
 pub(crate) type Instruction = [u8; 8];
 
 /// BPF_LD | BPF_W | BPF_ABS: the word at offset k.
-const LOAD: u16 = 0x20;
+pub(super) const LOAD: u16 = 0x20;
 /// BPF_JMP | BPF_JEQ | BPF_K.
-const JUMP_EQUAL: u16 = 0x15;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
 /// BPF_JMP | BPF_JGT | BPF_K, without a sign.
-const JUMP_GREATER: u16 = 0x25;
+pub(super) const JUMP_GREATER: u16 = 0x25;
 /// BPF_JMP | BPF_JSET | BPF_K.
-const JUMP_BITS: u16 = 0x45;
+pub(super) const JUMP_BITS: u16 = 0x45;
 /// BPF_JMP | BPF_JA.
-const JUMP: u16 = 0x05;
+pub(super) const JUMP: u16 = 0x05;
 /// BPF_RET | BPF_K.
-const RETURN: u16 = 0x06;
+pub(super) const RETURN: u16 = 0x06;
 
 /// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+pub(super) const NUMBER: u32 = 0;
+pub(super) const ARCHITECTURE: u32 = 4;
 
 /// SECCOMP_RET_ERRNO | ENOSYS.
 const ENOSYS: u32 = 0x0005_0000 | 38;
@@ -111,7 +111,8 @@ fn x86_64_checks(x86_64: Option<u32>, x32: Option<u32>) -> Vec<Parts> {
     [vec![(JUMP_BITS, plain.len() as u8, 0, X32_BIT)], plain, marked].concat()
 }
 
-fn encode((code, yes, no, k): Parts) -> Instruction {
+/// One instruction.
+pub(super) fn encode((code, yes, no, k): Parts) -> Instruction {
     let mut bytes = [0; 8];
     bytes[..2].copy_from_slice(&code.to_ne_bytes());
     (bytes[2], bytes[3]) = (yes, no);

@@ -5,6 +5,7 @@
 //! runtime has nothing left to do. What makes that possible without no_new_privs stands at [`CAP_SYS_ADMIN`].
 
 pub(crate) mod enosys;
+pub(crate) mod ranges;
 
 use super::capabilities::Sets;
 use super::step::Become;
