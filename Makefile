@@ -30,9 +30,11 @@ TESTS  ?=
 
 # What `make test` and .ci/run leave out in the virtual machines, because any machine proves it as well. New files of tests
 # are in until they are named here.
-VM_TESTS := $(addprefix --skip=,cli:: counts:: crash:: cve:: errors:: idmap:: mounts:: namespaces:: old_kernel:: paths:: \
-            resctrl:: sysctl:: runtime_state:: runtime_lifecycle:: runtime_operations:: runtime_linux:: config_common:: \
-            config_process:: config_hooks:: config_linux:: features::)
+VM_TESTS := $(addprefix --skip=,cli:: counts:: crash:: cve:: errors:: idmap:: inherit:: mounts:: namespaces:: netdevices:: \
+            old_kernel:: paths:: ::ps:: resctrl:: sysctl:: terminal:: runtime_state:: runtime_lifecycle:: \
+            runtime_operations:: runtime_linux:: config_common:: config_process:: config_hooks:: config_linux:: features:: \
+            exec::crowd exec::document exec::executable exec::foreground exec::namespaces exec::options \
+            exec::process_file exec::status seccomp::)
 
 build: ## build the release binary, dynamically linked: target/release/onggi
 	@scripts/need $(NEED_BUILD)
