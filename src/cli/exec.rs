@@ -145,6 +145,21 @@ mod tests {
     }
 
     #[test]
+    fn words_of_the_program_are_not_read_as_options() {
+        let (_, options) = options("-cwd /x web1 find / -user 0 -cap --tty=false -version -e");
+        assert_eq!(options.args, ["find", "/", "-user", "0", "-cap", "--tty=false", "-version", "-e"]);
+        assert_eq!((options.cwd.as_deref(), options.user), (Some("/x"), None));
+    }
+
+    #[test]
+    fn switches_with_a_value() {
+        let (_, taken) = options("--tty=true -d=1 -ignore-paused=T web1 true");
+        assert!(taken.terminal && taken.detach && taken.ignore_paused);
+        let (_, not) = options("-t --tty=false --detach -d=0 --ignore-paused=false web1 true");
+        assert!(!not.terminal && !not.detach && !not.ignore_paused);
+    }
+
+    #[test]
     fn no_new_privs_in_both_of_gos_spellings() {
         assert_eq!(options("--no-new-privs x true").1.no_new_privileges, Some(true));
         assert_eq!(options("--no-new-privs=false x true").1.no_new_privileges, Some(false));
