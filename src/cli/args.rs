@@ -102,9 +102,9 @@ fn in_one_spelling(command: &clap::Command, words: Words) -> Words {
         let mut spelled = OsString::from(format!("--{}", arg.get_long().unwrap_or_default()));
         match (arg.get_action(), value) {
             (ArgAction::SetTrue, Some(value)) => match truth(value) {
-                Some(true) => done.push(spelled),
-                Some(false) => done.retain(|word| *word != spelled),
-                None => done.push(word),
+                Ok(true) => done.push(spelled),
+                Ok(false) => done.retain(|word| *word != spelled),
+                Err(_) => done.push(word),
             },
             (ArgAction::SetTrue, None) => done.push(spelled),
             (_, None) if arg.is_require_equals_set() => done.push(spelled),
@@ -133,11 +133,11 @@ fn option<'a, 'w>(command: &'a clap::Command, word: &'w str) -> Option<(&'a Arg,
 }
 
 /// What Go's strconv.ParseBool takes.
-fn truth(text: &str) -> Option<bool> {
+pub(crate) fn truth(text: &str) -> std::result::Result<bool, String> {
     match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("not true or false".to_owned()),
     }
 }
 
