@@ -1,12 +1,12 @@
 //! Words become options. The global options are read first, and only the command that is asked for is then built:
 //! parsing is part of every container's start. Options are runc's, in every spelling that Go's flag package takes:
-//! `--bundle B`, `--bundle=B`, `-bundle B`; the last one wins.
+//! `--bundle B`, `--bundle=B`, `-bundle B`, for switches `--detach=true`; the last one wins.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Arg, ArgAction, Parser, Subcommand};
 
 use crate::container::CgroupManager;
 use crate::log::{Format, Level};
@@ -16,7 +16,7 @@ pub(crate) type Words = Vec<OsString>;
 
 /// Runs containers as the OCI runtime-spec says.
 #[derive(Debug, Parser)]
-#[command(name = "onggi", disable_help_subcommand = true)]
+#[command(name = "onggi", disable_help_subcommand = true, allow_external_subcommands = true)]
 pub(crate) struct Globals {
     /// Where the states of containers live [default: /run/onggi, rootless $XDG_RUNTIME_DIR/onggi]
     #[arg(long, value_name = "DIR")]
@@ -76,22 +76,69 @@ pub(crate) fn parse_with<T: Parser>(
     finish: impl FnOnce(clap::Command) -> clap::Command,
 ) -> Result<T> {
     let mut command = finish(T::command()).no_binary_name(true).args_override_self(true);
-    let words = with_two_dashes(&command, words);
+    let words = in_one_spelling(&command, words);
     let mut matches = command.try_get_matches_from_mut(words)?;
     Ok(T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?)
 }
 
-/// Go's flag package takes `-bundle` for `--bundle`, and callers of runc rely on it; clap would read `-b undle`.
-fn with_two_dashes(command: &clap::Command, mut words: Words) -> Words {
-    let known =
-        |name: &str| name == "help" || command.get_arguments().any(|arg| arg.get_long() == Some(name));
-    for word in words.iter_mut().take_while(|word| *word != "--") {
-        let Some(rest) = word.to_str().and_then(|word| word.strip_prefix('-')) else { continue };
-        if rest.split('=').next().is_some_and(known) {
-            *word = format!("--{rest}").into();
+/// Options in the one spelling that clap takes for all of Go's: `-bundle B` and `--b B` are `--bundle=B` (clap would read
+/// `-b undle`, and no value that begins with a dash), `--tty=true` is `--tty`, and `--tty=false` takes back what stood
+/// before. What follows the first word that is no option, where that belongs to somebody else (a command with its own
+/// options, the program of exec), is left as it is.
+fn in_one_spelling(command: &clap::Command, words: Words) -> Words {
+    let stops = command.is_allow_external_subcommands_set()
+        || command.get_arguments().any(Arg::is_trailing_var_arg_set);
+    let mut done = Words::with_capacity(words.len());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let Some((arg, value)) = word.to_str().and_then(|word| option(command, word)) else {
+            let ends = word == "--" || stops && !word.as_encoded_bytes().starts_with(b"-");
+            done.push(word);
+            if ends {
+                break;
+            }
+            continue;
+        };
+        let mut spelled = OsString::from(format!("--{}", arg.get_long().unwrap_or_default()));
+        match (arg.get_action(), value) {
+            (ArgAction::SetTrue, Some(value)) => match truth(value) {
+                Ok(true) => done.push(spelled),
+                Ok(false) => done.retain(|word| *word != spelled),
+                Err(_) => done.push(word),
+            },
+            (ArgAction::SetTrue, None) => done.push(spelled),
+            (_, None) if arg.is_require_equals_set() => done.push(spelled),
+            (_, value) => {
+                if let Some(value) = value.map(OsString::from).or_else(|| words.next()) {
+                    spelled.push("=");
+                    spelled.push(value);
+                }
+                done.push(spelled);
+            }
         }
     }
-    words
+    done.extend(words);
+    done
+}
+
+/// The option that a word names, by either of its names behind one dash or two, and the value behind its `=`.
+fn option<'a, 'w>(command: &'a clap::Command, word: &'w str) -> Option<(&'a Arg, Option<&'w str>)> {
+    let rest = word.strip_prefix("--").or(word.strip_prefix('-'))?;
+    let (name, value) = rest.split_once('=').map_or((rest, None), |(name, value)| (name, Some(value)));
+    let named = |arg: &&Arg| {
+        let short = arg.get_short().is_some_and(|short| name.chars().eq([short]));
+        arg.get_long().is_some_and(|long| long == name || short)
+    };
+    Some((command.get_arguments().find(named)?, value))
+}
+
+/// What Go's strconv.ParseBool takes.
+pub(crate) fn truth(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("not true or false".to_owned()),
+    }
 }
 
 fn rootless(text: &str) -> std::result::Result<Rootless, String> {
@@ -164,6 +211,33 @@ mod tests {
         assert_eq!(globals("-root=/a --root /b -root /c x").root, Some("/c".into()));
         assert!(globals("-version").version && globals("-v").version);
         assert!(globals("--debug --debug x").debug);
+        assert!(globals("--v").version);
+    }
+
+    #[test]
+    fn switches_take_gos_words_for_true_and_false() {
+        for yes in ["1", "t", "T", "true", "TRUE", "True"] {
+            assert!(globals(&format!("--debug=false -debug={yes} x")).debug, "{yes}");
+        }
+        for no in ["0", "f", "F", "false", "FALSE", "False"] {
+            assert!(!globals(&format!("--debug --systemd-cgroup -debug={no} x")).debug, "{no}");
+        }
+        for wrong in ["--debug=no x", "--debug= x", "-v=maybe x"] {
+            assert!(parse_with::<Globals>(words(wrong), |command| command).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_dash() {
+        assert_eq!(globals("--root -v --log --debug x").log, Some("--debug".into()));
+        assert!(parse_with::<Globals>(words("--root"), |command| command).is_err());
+    }
+
+    #[test]
+    fn words_of_a_command_are_left_as_they_are() {
+        let line = "exec -tty=false id java -version -debug --root=x -log";
+        let Some(Rest::Command(rest)) = globals(&format!("-debug {line}")).command else { panic!() };
+        assert_eq!(rest, words(line));
     }
 
     #[test]

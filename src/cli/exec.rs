@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 
-use super::args::{Words, parse};
+use super::args::{Words, parse, truth};
 use super::exit;
 use super::settings::absolute;
 use crate::container::{ExecOptions, Settings, exec};
@@ -49,7 +49,7 @@ struct Exec {
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
     /// Set no_new_privs: true or false
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = truth)]
     no_new_privs: Option<bool>,
     /// Capability, added to the container's; may be repeated
     #[arg(long, short, value_name = "CAP")]
@@ -104,11 +104,13 @@ impl From<Exec> for ExecOptions {
 /// `onggi exec [OPTIONS] ID COMMAND…`: gives the process's exit status, or 0 with `--detach`; 255 if it never ran.
 pub(crate) fn exec(settings: &Settings, words: Words) -> Result<u8> {
     let mut exec: Exec = parse(words)?;
-    if exec.process.is_none() && exec.command.is_empty() {
-        return Err(Error::new("no command given").hint("see onggi exec --help").into());
-    }
     let id = std::mem::take(&mut exec.id);
-    Ok(exec::exec(settings, &id, &exec.into()).unwrap_or_else(|error| {
+    let done = if exec.process.is_none() && exec.command.is_empty() {
+        Err(Error::new("no command given").hint("see onggi exec --help"))
+    } else {
+        exec::exec(settings, &id, &exec.into())
+    };
+    Ok(done.unwrap_or_else(|error| {
         log::error(&exit::text(&error.into()));
         FAILED
     }))
@@ -145,8 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn words_of_the_program_are_not_read_as_options() {
+        let (_, options) = options("-cwd /x web1 find / -user 0 -cap --tty=false -version -e");
+        assert_eq!(options.args, ["find", "/", "-user", "0", "-cap", "--tty=false", "-version", "-e"]);
+        assert_eq!((options.cwd.as_deref(), options.user), (Some("/x"), None));
+    }
+
+    #[test]
+    fn switches_with_a_value() {
+        let (_, taken) = options("--tty=true -d=1 -ignore-paused=T web1 true");
+        assert!(taken.terminal && taken.detach && taken.ignore_paused);
+        let (_, not) = options("-t --tty=false --detach -d=0 --ignore-paused=false web1 true");
+        assert!(!not.terminal && !not.detach && !not.ignore_paused);
+    }
+
+    #[test]
     fn no_new_privs_in_both_of_gos_spellings() {
         assert_eq!(options("--no-new-privs x true").1.no_new_privileges, Some(true));
         assert_eq!(options("--no-new-privs=false x true").1.no_new_privileges, Some(false));
+        assert_eq!(options("-no-new-privs -no-new-privs=0 x true").1.no_new_privileges, Some(false));
     }
 }
