@@ -67,7 +67,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
     }
 }
 
-/// recvmsg(2): one message, waiting for it without a bound; None at end of file. A message or a list of descriptors
+/// recvmsg(2): one message, waiting for it without a bound but that of [`receive_within`]; None at end of file. A message or a list of descriptors
 /// that does not fit is an error, and its descriptors are closed.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
@@ -91,6 +91,11 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<R
         return Err(Error::new("recvmsg: the message is longer than agreed"));
     }
     Ok((message.bytes > 0).then_some(received))
+}
+
+/// From now on [`recv`] fails with EAGAIN when nothing comes for so long.
+pub(crate) fn receive_within(socket: BorrowedFd<'_>, wait: Duration) -> Result<()> {
+    set_socket_timeout(socket, Timeout::Recv, Some(wait)).map_err(failed("setsockopt(SO_RCVTIMEO)"))
 }
 
 /// poll(2) for something to read, for end of file, or, on a pidfd, for the exit. False: not within `wait`; without
