@@ -34,6 +34,7 @@ cases! {
     pid_file_of_run_detached;
     pid_file_that_cannot_be_written_leaves_nothing;
     pidfd_socket_gets_the_pidfd;
+    pidfd_socket_that_nobody_accepts;
     console_socket_without_terminal_is_refused;
     no_pivot_still_changes_the_root;
     no_pivot_keeps_no_procfs_of_the_host;
@@ -298,6 +299,13 @@ fn pidfd_socket_gets_the_pidfd(sandbox: &mut Sandbox) {
         fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&pidfd))).unwrap();
     let pid = sandbox.pid();
     assert!(info.lines().any(|line| line.split_whitespace().eq(["Pid:", &pid.to_string()])), "{pid}: {info}");
+}
+
+fn pidfd_socket_that_nobody_accepts(sandbox: &mut Sandbox) {
+    let path = sandbox.path("pidfd.sock");
+    let _full = crate::terminal::nobody_accepts(&path);
+    let output = sandbox.begin("create", &["--pidfd-socket", &path]).finish();
+    sandbox.clean(&output.error(&["--pidfd-socket", "EAGAIN", "nobody accepts within 5s", &path]));
 }
 
 /// One descriptor from a stream socket.

@@ -42,6 +42,7 @@ cases! {
     exec_has_no_notify_socket;
     keyring_is_the_containers_own: Need::File("/proc/keys");
     no_new_keyring_is_the_callers: Need::File("/proc/keys"), Need::Program("keyctl");
+    keyring_that_somebody_prepared_is_left: Need::Program("keyctl"), Need::Program("setpriv");
     groups_are_kept_with_the_annotation: Need::Program("setpriv");
     groups_are_kept_for_exec: Need::Program("setpriv");
     other_values_of_the_annotation_keep_nothing: Need::Program("setpriv");
@@ -498,6 +499,28 @@ fn no_new_keyring_is_the_callers(sandbox: &mut Sandbox) {
     let output = call.finish().ok();
     assert!(keyring(&output, &own).is_some(), "{}", output.describe());
     assert!(keyring(&output, &format!("_ses.{}", sandbox.token)).is_none(), "{}", output.describe());
+}
+
+/// Another user of the host has made a keyring of the container's name, and lets everybody find it: what a container puts
+/// into its session keyring must not go there.
+fn keyring_that_somebody_prepared_is_left(sandbox: &mut Sandbox) {
+    let name = format!("_ses.{}", sandbox.token);
+    let ready = sandbox.path("ready");
+    let script = "keyctl setperm @s 0x3f3f003f && grep \" keyring   $0:\" /proc/keys && exec sleep 60";
+    let mut other = std::process::Command::new("setpriv")
+        .args(["--reuid", "1234", "--clear-groups", "keyctl", "session", &name, "sh", "-c", script, &name])
+        .stdout(fs::File::create(&ready).unwrap())
+        .spawn()
+        .unwrap();
+    let is_there = || fs::read_to_string(&ready).unwrap().contains("1234");
+    assert!(until(10, is_there), "the other user has no keyring");
+    sandbox.args(&["/bin/sleep", "100"]);
+    sandbox.begin("create", &[]).finish().ok();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let is_used = |keys: String| keys.lines().any(|line| line.contains(" 1234 ") && line.contains(&name));
+    let is_gone = || !is_used(fs::read_to_string("/proc/keys").unwrap());
+    assert!(until(10, is_gone), "the container's processes are in the other user's keyring");
 }
 
 // Supplementary groups

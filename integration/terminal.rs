@@ -416,25 +416,30 @@ fn console_socket_that_is_not_there(sandbox: &mut Sandbox) {
 }
 
 /// A listener with a full queue: connect(2) would wait for ever.
-fn console_socket_that_nobody_accepts(sandbox: &mut Sandbox) {
+/// A listener at this path whose queue is full, as long as it lives.
+pub(crate) fn nobody_accepts(path: &str) -> Vec<OwnedFd> {
     use rustix::net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     };
-    sandbox.set("/process/terminal", json!(true));
-    let path = sandbox.path("console.sock");
-    let address = SocketAddrUnix::new(&path).unwrap();
+    let address = SocketAddrUnix::new(path).unwrap();
     let new = |flags| socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
     let listener = new(SocketFlags::CLOEXEC);
     bind(&listener, &address).unwrap();
     listen(&listener, 0).unwrap();
-    let mut queue = Vec::new();
+    let mut queue = vec![listener];
     loop {
         let one = new(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
         if connect(&one, &address).is_err() {
-            break;
+            return queue;
         }
         queue.push(one);
     }
+}
+
+fn console_socket_that_nobody_accepts(sandbox: &mut Sandbox) {
+    sandbox.set("/process/terminal", json!(true));
+    let path = sandbox.path("console.sock");
+    let _full = nobody_accepts(&path);
     let output = sandbox.begin("create", &["--console-socket", &path]).finish();
     sandbox.clean(&output.error(&["--console-socket", "EAGAIN", "nobody accepts within 5s", &path]));
 }

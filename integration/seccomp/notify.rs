@@ -17,6 +17,7 @@ cases! {
     without_metadata: Need::Machine("x86_64");
     write_and_execve_can_be_notified: Need::Machine("x86_64");
     without_an_agent_nothing_starts;
+    an_agent_that_never_answers;
     a_filter_that_forbids_the_way_out_is_reported;
     the_agents_path_is_checked;
 }
@@ -138,6 +139,19 @@ fn without_an_agent_nothing_starts(sandbox: &mut Sandbox) {
     sandbox.wait_status("stopped");
     assert!(sandbox.rootfs("/tmp/ran").exists());
     assert_eq!(agent.join().unwrap().state["fds"], json!(["seccompFd"]));
+    sandbox.delete();
+}
+
+/// It takes the listener, and lets execve wait: `start` gives up, and lets go of the container.
+fn an_agent_that_never_answers(sandbox: &mut Sandbox) {
+    let _listener = notifying(sandbox);
+    let rule = json!({ "names": ["execve"], "action": "SCMP_ACT_NOTIFY" });
+    sandbox.set("/linux/seccomp/syscalls/-", rule).script("touch /tmp/ran");
+    sandbox.create();
+    let started = sandbox.onggi(&["start", &sandbox.token]).finish();
+    started.error(&["linux.seccomp.listenerPath", "does not run after 10s", "does the agent answer"]);
+    sandbox.wait_status("stopped");
+    assert!(!sandbox.rootfs("/tmp/ran").exists());
     sandbox.delete();
 }
 

@@ -11,13 +11,16 @@ use crate::init::property;
 use crate::plan::Plan;
 use crate::plan::step::{Field, Point, Property};
 use crate::sys::namespace::Shared;
-use crate::sys::{pidfd, process};
+use crate::sys::{pidfd, process, socket};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How long a process that closed its wire may take to be gone.
 pub(super) const DEATH_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the agent of SCMP_ACT_NOTIFY may think about the call that executes the program.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Goes with init from meeting to meeting, until it stands at `Created` and waits there.
 ///
@@ -66,10 +69,15 @@ pub(super) fn until_created(
 }
 
 /// Init has been told to go: hears whether execve succeeded; then the wire closes behind `Going`. The listener of its
-/// filter goes to the agent.
+/// filter goes to the agent, who may have to let it pass.
 pub(super) fn until_gone(link: &Link, mut agent: Option<seccomp::Caller<'_>>) -> Result<()> {
-    let mut going = false;
+    let (mut going, bound) = (false, agent.is_some().then_some(ANSWER_WAIT));
     loop {
+        if going && bound.is_some() && !socket::readable(link.fd().as_fd(), bound)? {
+            return Err(Error::new(format!("the program does not run after {ANSWER_WAIT:?}"))
+                .at("linux.seccomp.listenerPath")
+                .hint("does the agent answer, and let execve pass?"));
+        }
         match link.hear()? {
             Heard::At(Point::Going) => going = true,
             Heard::Listening(listener) => {

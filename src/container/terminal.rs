@@ -6,7 +6,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -15,9 +14,6 @@ use crate::init::console::Attendant;
 use crate::sys::poll::{Interest, poll};
 use crate::sys::terminal::{self, Edge, Raw};
 use crate::sys::{process, socket};
-
-/// How long nobody may accept or read at the console socket.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What may wait on its way in each direction: as much as a pipe takes at once when it can be written.
 const BUFFER: usize = 4096;
@@ -73,13 +69,7 @@ impl Console {
         match self {
             Console::None => Ok(Way::default()),
             Console::Socket(path) => {
-                let connected = socket::connect_stream_within(path, Some(PATIENCE));
-                let connected = connected.map_err(|e| match e.errno() {
-                    nix::libc::EAGAIN => e.hint(format!("nobody accepts within {PATIENCE:?}")),
-                    nix::libc::ECONNREFUSED => e.hint("nobody listens there"),
-                    _ => e,
-                });
-                let socket = connected.map_err(|e| e.at("--console-socket"))?;
+                let socket = socket::connect_stream(path).map_err(|e| e.at("--console-socket"))?;
                 Ok(Way { far: Some(Attendant { socket, size: None, plain: false }), near: None })
             }
             Console::Here => {

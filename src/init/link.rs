@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::plan::step::Point;
 use crate::sys::socket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Long enough for an error with a path of 4,096 bytes in it, and a hint.
 const LONGEST: usize = 16 * 1024;
@@ -38,6 +39,11 @@ impl Link {
     /// An end that came through the start gate.
     pub(crate) fn of(fd: OwnedFd) -> Self {
         Link(fd)
+    }
+
+    /// The runtime: from now on [`Link::hear`] waits no longer than this for a word.
+    pub(crate) fn hear_within(&self, wait: Duration) -> Result<()> {
+        socket::receive_within(self.0.as_fd(), wait)
     }
 
     /// The descriptor, to wait on.
@@ -75,7 +81,7 @@ impl Link {
         socket::send(self.0.as_fd(), &message, &[])
     }
 
-    /// The runtime: waits for the next word.
+    /// The runtime: waits for the next word, without a bound unless [`Link::hear_within`] gave one.
     pub(crate) fn hear(&self) -> Result<Heard> {
         let mut buffer = [0; LONGEST];
         let mut received = socket::recv(self.0.as_fd(), &mut buffer);
@@ -83,7 +89,11 @@ impl Link {
             // Init died with our words unread. The kernel says so once, before the last words of init itself.
             received = socket::recv(self.0.as_fd(), &mut buffer);
         }
-        let Some(mut received) = received? else { return Ok(Heard::End) };
+        let late = |e: Error| match e.errno() {
+            nix::libc::EAGAIN => e.hint("the process says nothing: is it stopped or frozen?"),
+            _ => e,
+        };
+        let Some(mut received) = received.map_err(late)? else { return Ok(Heard::End) };
         match &buffer[..received.len] {
             [AT, point] if *point == Point::Listening as u8 => {
                 received.fds[0].take().map(Heard::Listening).ok_or_else(garbled)
@@ -133,6 +143,17 @@ mod tests {
         drop(init);
         assert!(matches!(runtime.hear().unwrap(), Heard::Failed(_)));
         assert!(matches!(runtime.hear().unwrap(), Heard::End));
+    }
+
+    #[test]
+    fn silence_has_a_bound_that_is_given() {
+        let (runtime, init) = Link::pair().unwrap();
+        runtime.hear_within(Duration::from_millis(20)).unwrap();
+        let error = runtime.hear().err().unwrap();
+        assert_eq!(error.errno(), nix::libc::EAGAIN);
+        assert!(error.to_string().contains("is it stopped or frozen?"), "{error}");
+        init.at(Point::Going).unwrap();
+        assert!(matches!(runtime.hear().unwrap(), Heard::At(Point::Going)));
     }
 
     #[test]

@@ -70,13 +70,14 @@ impl std::ops::DerefMut for Steps {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Point {
-    /// Born, nothing done: the runtime writes id maps and attaches the process to cgroup v1 hierarchies.
+    /// Born, nothing done: the runtime writes id maps, attaches the process to cgroup v1 hierarchies, raises hard limits.
     Born = 1,
     /// The network namespace is there, with nothing in it yet: linux.netDevices.
     Network = 2,
     /// Namespaces and mounts stand, the root is not yet changed: prestart and createRuntime hooks.
     Mounted = 3,
-    /// Everything but the user's program: the state becomes `created`.
+    /// Everything but the user's program: the state becomes `created`. With `exec`: what only the runtime may set of the
+    /// process that was born last.
     Created = 4,
     /// The container was started and startContainer hooks are done: execve comes next.
     Going = 5,

@@ -94,14 +94,54 @@ pub(crate) fn make_for_all(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
     rustix::fs::chmodat(dir, name, mode, AtFlags::empty()).map_err(failed("fchmodat", name))
 }
 
-/// Removes a directory with everything in it, following no link; one that is not there is fine.
+/// Removes a directory with everything in it, following no link; one that is not there is fine. However deep it is, a few
+/// descriptors are open at a time: what stands in an inner directory is moved up first.
 pub(crate) fn remove_all(dir: BorrowedFd<'_>, name: &str) -> Result<()> {
-    match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::call(format!("unlinkat({name:?})"), error.raw_os_error().unwrap_or(0)))
+    let top = match open_at(dir, name) {
+        Err(error) if error.errno() == ENOENT => return Ok(()),
+        Err(error) if [nix::libc::ENOTDIR, nix::libc::ELOOP].contains(&error.errno()) => {
+            return unlink(dir, name);
         }
-        _ => Ok(()),
+        other => other?,
+    };
+    let mut number = 0;
+    loop {
+        let names = super::fs::names(&top)?;
+        if names.is_empty() {
+            return remove(dir, name).map(drop);
+        }
+        for inner in names {
+            match gone(rustix::fs::unlinkat(&top, &inner, AtFlags::empty())) {
+                Err(Errno::ISDIR) => empty_into(top.as_fd(), &inner, &mut number),
+                other => other,
+            }
+            .map_err(failed("unlinkat", &inner.to_string_lossy()))?;
+        }
     }
+}
+
+/// Removes a directory in `top`; the directories in it go to `top`, by numbers that are free there.
+fn empty_into(top: BorrowedFd<'_>, name: &CStr, number: &mut u64) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(top, name, flags, Mode::empty())?;
+    for inner in super::fs::names(&dir).map_err(|e| Errno::from_raw_os_error(e.errno()))? {
+        match rustix::fs::unlinkat(&dir, &inner, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            other => {
+                gone(other)?;
+                continue;
+            }
+        }
+        loop {
+            *number += 1;
+            let free = rustix::fs::RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&dir, &inner, top, number.to_string(), free) {
+                Err(Errno::EXIST) => {}
+                other => break other?,
+            }
+        }
+    }
+    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR)
 }
 
 /// Reads the file `name` as [`read`], but only if it is ours alone ([`is_private`]) and a regular file; None: it is not.
@@ -285,6 +325,25 @@ mod tests {
         std::os::unix::fs::symlink(".", temp.path().join("d")).unwrap();
         remove_all(dir.as_fd(), "d").unwrap();
         assert_eq!(names(dir.as_fd()).unwrap(), ["kept"]);
+    }
+
+    /// Deeper than a process may have descriptors open, and than a recursion gets.
+    #[test]
+    fn a_deep_tree_with_odd_names_goes() {
+        use std::os::unix::ffi::OsStrExt;
+        let temp = tempfile::tempdir().unwrap();
+        let dir = open(temp.path()).unwrap();
+        make_at(dir.as_fd(), "d").unwrap();
+        std::fs::write(temp.path().join("d/1"), "").unwrap();
+        std::fs::create_dir_all(temp.path().join("d/2/3")).unwrap();
+        std::fs::write(temp.path().join("d/2").join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        let mut inner = open_at(dir.as_fd(), "d").unwrap();
+        for _ in 0..5000 {
+            make_at(inner.as_fd(), "2x").unwrap();
+            inner = open_at(inner.as_fd(), "2x").unwrap();
+        }
+        remove_all(dir.as_fd(), "d").unwrap();
+        assert!(names(dir.as_fd()).unwrap().is_empty());
     }
 
     #[test]

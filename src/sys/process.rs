@@ -213,12 +213,44 @@ pub(crate) fn umask(mask: u32) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
 }
 
-/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name.
+/// keyctl(2) KEYCTL_JOIN_SESSION_KEYRING: a new session keyring of this name. Whoever has made one of this name before, and
+/// lets us find it, would have the kernel give us that one: then it is a new one without a name.
 pub(crate) fn join_session_keyring(name: &CStr) -> Result<()> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
-    // SAFETY: `name` is a C string that lives over the call.
-    let done = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    Errno::result(done).map(drop).map_err(failed(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})")))
+    let join = |name: *const libc::c_char| {
+        const JOIN: libc::c_long = 1;
+        // SAFETY: a null pointer, or a C string that lives over the call.
+        let done = unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name) };
+        Errno::result(done).map(drop)
+    };
+    let joined = join(name.as_ptr())
+        .and_then(|()| if is_as_new(&session_keyring()) { Ok(()) } else { join(std::ptr::null()) });
+    joined.map_err(failed(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})")))
+}
+
+/// KEYCTL_DESCRIBE: `keyring;0;0;3f130000;_ses.web1`; nothing if it may not be looked at.
+fn session_keyring() -> Vec<u8> {
+    const DESCRIBE: libc::c_long = 6;
+    const KEY_SPEC_SESSION_KEYRING: libc::c_long = -3;
+    /// KEY_MAX_DESC_SIZE, security/keys/internal.h, and room for the numbers.
+    const LONGEST: usize = 4096 + 64;
+    let mut text = vec![0; LONGEST];
+    // SAFETY: the kernel writes at most as many bytes as it is told of.
+    let done = unsafe {
+        libc::syscall(libc::SYS_keyctl, DESCRIBE, KEY_SPEC_SESSION_KEYRING, text.as_mut_ptr(), text.len())
+    };
+    text.truncate(usize::try_from(done).unwrap_or(0));
+    text
+}
+
+/// Whether a keyring is as the kernel makes them: our user's, and found by name by nobody (include/linux/key.h).
+fn is_as_new(described: &[u8]) -> bool {
+    /// KEY_USR_SEARCH, and all that group and others may.
+    const OPEN: u32 = 0x0008_3f3f;
+    let Ok(text) = std::str::from_utf8(described) else { return false };
+    let mut fields = text.split(';').skip(1);
+    let uid = fields.next().and_then(|uid| uid.parse().ok());
+    let permissions = fields.nth(1).and_then(|text| u32::from_str_radix(text, 16).ok());
+    uid == Some(nix::unistd::geteuid().as_raw()) && permissions.is_some_and(|it| it & OPEN == 0)
 }
 
 /// sethostname(2).
@@ -413,4 +445,28 @@ pub(crate) fn exit_now(status: i32) -> ! {
 pub(crate) fn getpid() -> i32 {
     // std caches nothing, and glibc 2.25 and later does not either: true after clone3, too.
     std::process::id() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keyring_that_somebody_prepared_is_not_new() {
+        let own = nix::unistd::geteuid().as_raw();
+        let described = |uid: u32, permissions: &str| format!("keyring;{uid};0;{permissions};_ses.web1");
+        assert!(is_as_new(described(own, "3f130000").as_bytes()));
+        let prepared = [
+            described(own + 1, "3f130000"),
+            described(own, "3f1b0000"),
+            described(own, "3f130008"),
+            described(own, "3f130100"),
+            described(own, ""),
+            format!("keyring;{own}"),
+            String::new(),
+        ];
+        for text in prepared {
+            assert!(!is_as_new(text.as_bytes()), "{text}");
+        }
+    }
 }

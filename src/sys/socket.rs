@@ -67,7 +67,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
     }
 }
 
-/// recvmsg(2): one message, waiting for it without a bound; None at end of file. A message or a list of descriptors
+/// recvmsg(2): one message, waiting for it without a bound but that of [`receive_within`]; None at end of file. A message or a list of descriptors
 /// that does not fit is an error, and its descriptors are closed.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Received>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
@@ -91,6 +91,11 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<R
         return Err(Error::new("recvmsg: the message is longer than agreed"));
     }
     Ok((message.bytes > 0).then_some(received))
+}
+
+/// From now on [`recv`] fails with EAGAIN when nothing comes for so long.
+pub(crate) fn receive_within(socket: BorrowedFd<'_>, wait: Duration) -> Result<()> {
+    set_socket_timeout(socket, Timeout::Recv, Some(wait)).map_err(failed("setsockopt(SO_RCVTIMEO)"))
 }
 
 /// poll(2) for something to read, for end of file, or, on a pidfd, for the exit. False: not within `wait`; without
@@ -146,13 +151,21 @@ pub(crate) fn connect_at(dir: BorrowedFd<'_>, name: &str, wait: Duration) -> Res
     }
 }
 
-/// connect(2) to a stream socket that somebody else listens on; `path` may be longer than 108 bytes.
+/// How long whoever listens for the runtime's caller may take to accept, and again to read.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// connect(2) to a stream socket on which the runtime's caller has somebody listen, waiting at most 5 seconds.
 pub(crate) fn connect_stream(path: &Path) -> Result<OwnedFd> {
-    connect_stream_within(path, None)
+    connect_stream_within(path, PATIENCE).map_err(|e| match e.errno() {
+        libc::EAGAIN => e.hint(format!("nobody accepts within {PATIENCE:?}")),
+        libc::ECONNREFUSED => e.hint("nobody listens there"),
+        _ => e,
+    })
 }
 
-/// The same, waiting at most this long for a place in the listener's queue, then failing with EAGAIN.
-pub(crate) fn connect_stream_within(path: &Path, wait: Option<Duration>) -> Result<OwnedFd> {
+/// connect(2) to a stream socket that somebody else listens on; `path` may be longer than 108 bytes. Waits at most this long
+/// for a place in the listener's queue, then fails with EAGAIN; so does a later send that nobody reads.
+pub(crate) fn connect_stream_within(path: &Path, wait: Duration) -> Result<OwnedFd> {
     let call = || format!("connect({path:?})");
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::call(call(), Errno::INVAL.raw_os_error()))?;
@@ -160,9 +173,7 @@ pub(crate) fn connect_stream_within(path: &Path, wait: Option<Duration>) -> Resu
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(parent, flags, Mode::empty()).map_err(failed(call()))?;
     let socket = unconnected(SocketType::STREAM, SocketFlags::empty())?;
-    if wait.is_some() {
-        set_socket_timeout(&socket, Timeout::Send, wait).map_err(failed("setsockopt(SO_SNDTIMEO)"))?;
-    }
+    set_socket_timeout(&socket, Timeout::Send, Some(wait)).map_err(failed("setsockopt(SO_SNDTIMEO)"))?;
     rustix::net::connect(&socket, &address(dir.as_fd(), name)?).map_err(failed(call()))?;
     Ok(socket)
 }

@@ -125,7 +125,7 @@ impl Bus {
     pub(crate) fn connect(address: &str) -> Result<Self> {
         let mut refused = None;
         for path in address::paths(address)? {
-            match socket::connect_stream_within(&path, Some(ANSWER_BOUND)) {
+            match socket::connect_stream_within(&path, ANSWER_BOUND) {
                 Ok(socket) => return Bus::greet(socket, address),
                 Err(error) => refused = Some(error),
             }

@@ -22,6 +22,10 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+/// How long the process may say nothing on its way, unless it may have to wait in a paused container: once it is seen,
+/// whoever is root there may stop it.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// There are no hooks that would read a state.
 static NO_HOOKS: StateText = StateText { head: String::new(), tail: String::new() };
 
@@ -55,6 +59,9 @@ impl<'a> Entry<'a> {
             foreground::hold_signals()?;
         }
         let (link, far) = Link::pair()?;
+        if !self.options.ignore_paused {
+            link.hear_within(SILENCE)?;
+        }
         let way = self.console.open()?;
         let inheritance = self.inheritance(&shared, far, way.far)?;
         let first = self.first(inheritance, &shared)?;

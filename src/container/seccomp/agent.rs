@@ -53,7 +53,7 @@ impl<'a> Caller<'a> {
         pid: &'a AtomicU32,
     ) -> Result<Option<Self>> {
         let Some(agent) = agent(saved) else { return Ok(None) };
-        let socket = socket::connect_stream_within(&agent.path, Some(PATIENCE)).map_err(|e| {
+        let socket = socket::connect_stream_within(&agent.path, PATIENCE).map_err(|e| {
             e.at(field(agent)).hint("the seccomp agent must listen before the container starts")
         })?;
         Ok(Some(Caller { socket, saved, status, pid }))

@@ -2,7 +2,8 @@
 //! filter is loaded, and who is told of it. Pure: compiling the filter is the business of `container::seccomp`.
 //!
 //! The filter is loaded as the very last thing before execve, with and without no_new_privs: whatever it forbids, the
-//! runtime has nothing left to do. What makes that possible without no_new_privs stands at [`CAP_SYS_ADMIN`].
+//! runtime has nothing left to do. What makes that possible without no_new_privs stands at [`CAP_SYS_ADMIN`]; the one
+//! exception at [`Loading::hurries`].
 
 pub(crate) mod enosys;
 pub(crate) mod ranges;
@@ -105,7 +106,8 @@ impl Loading {
     /// A process of `exec` stands among processes that may trace it: where [`CAP_SYS_ADMIN`] would be more than they
     /// have, and they may look into a process of the runtime's own user namespace, it must be gone before they see it.
     /// The filter then has to allow what is still to be done. A listener cannot be handed over before there is the
-    /// process that it is for, and comes late also then.
+    /// process that it is for, and comes late also then. Who they are is told by the two process objects; a tracer that
+    /// another `exec` brought with more capabilities is not known.
     pub(crate) fn hurries(&self, processes: [Option<&Process>; 2], user_namespace: bool) -> bool {
         let no_new_privileges = processes[0].is_some_and(|one| one.no_new_privileges() == Some(true));
         if self.agent.is_some() || user_namespace || no_new_privileges {
