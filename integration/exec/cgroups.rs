@@ -181,7 +181,7 @@ fn a_busy_cgroup_falls_back_to_the_first_process(sandbox: &mut Sandbox) {
 fn a_chosen_busy_cgroup_is_refused(sandbox: &mut Sandbox) {
     started(sandbox);
     fill(sandbox);
-    refused(sandbox, &["--cgroup", "/"], &["/bin/true"], &["EBUSY"]);
+    refused(sandbox, &["--cgroup", "/"], &["/bin/true"], &["--cgroup: ", "EBUSY", "choose one of them"]);
 }
 
 /// The process that enters the container and the one that it gives birth to count as two, until the program runs.

@@ -62,7 +62,15 @@ impl Entrance<'_> {
     /// - EBUSY: the container has cgroups of its own below and gave them controllers, so that its own takes no process
     ///   any more (cgroups(7), no internal processes). Then where its first process is.
     /// - Not permitted, rootless: if the container's own process is not in the cgroup either.
+    ///
+    /// # Errors
+    /// EBUSY, and the caller has chosen the cgroup: that is said in place of the birth's own error.
     pub(crate) fn detour(&mut self, error: &Error, init: i32) -> Result<bool> {
+        if self.chosen && error.errno() == Errno::EBUSY as i32 {
+            return Err(Error::call("clone3(CLONE_INTO_CGROUP)", error.errno()).at("--cgroup").hint(
+                "the cgroup has given controllers to cgroups below it, and takes no process: choose one of them",
+            ));
+        }
         if self.chosen || self.unborn {
             return Ok(false);
         }
