@@ -84,17 +84,21 @@ pub(crate) fn parse_with<T: Parser>(
 /// Options in the one spelling that clap takes for all of Go's: `-bundle B` and `--b B` are `--bundle=B` (clap would read
 /// `-b undle`, and no value that begins with a dash), `--tty=true` is `--tty`, and `--tty=false` takes back what stood
 /// before. What follows the first word that is no option, where that belongs to somebody else (a command with its own
-/// options, the program of exec), is left as it is.
+/// options, the program of exec), is left as it is; `--` tells clap where a program begins.
 fn in_one_spelling(command: &clap::Command, words: Words) -> Words {
-    let stops = command.is_allow_external_subcommands_set()
-        || command.get_arguments().any(Arg::is_trailing_var_arg_set);
+    let trails = command.get_arguments().any(Arg::is_trailing_var_arg_set);
+    let stops = trails || command.is_allow_external_subcommands_set();
+    let program = trails && command.get_positionals().count() > 1;
     let mut done = Words::with_capacity(words.len());
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         let Some((arg, value)) = word.to_str().and_then(|word| option(command, word)) else {
-            let ends = word == "--" || stops && !word.as_encoded_bytes().starts_with(b"-");
+            let names = stops && !word.as_encoded_bytes().starts_with(b"-");
+            let ends = names || word == "--";
             done.push(word);
             if ends {
+                done.extend((names && program).then(|| "--".into()));
+                done.extend(words.next().filter(|word| !(names && program) || word != "--"));
                 break;
             }
             continue;

@@ -162,6 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn an_option_behind_the_id_is_the_programs() {
+        for (line, args) in [
+            ("x --tty -d", &["--tty", "-d"][..]),
+            ("x -- sh -t", &["sh", "-t"]),
+            ("x sh -- a", &["sh", "--", "a"]),
+        ] {
+            let (id, options) = options(line);
+            assert_eq!((id.as_str(), options.terminal, options.detach), ("x", false, false), "{line}");
+            assert_eq!(options.args, args, "{line}");
+        }
+    }
+
+    #[test]
     fn no_new_privs_in_both_of_gos_spellings() {
         assert_eq!(options("--no-new-privs x true").1.no_new_privileges, Some(true));
         assert_eq!(options("--no-new-privs=false x true").1.no_new_privileges, Some(false));
