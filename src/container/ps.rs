@@ -14,7 +14,7 @@ use super::state::{Facts, Status};
 use super::store::Seen;
 use crate::error::{Error, Result};
 use crate::sys::poll::{Interest, poll};
-use crate::sys::process;
+use crate::sys::{pidfd, process};
 
 /// How long ps(1) may take; of a machine with many thousand processes it takes a second.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub(crate) fn table(settings: &Settings, id: &str, options: &[OsString]) -> Resu
         let mut said = std::fs::File::from(said);
         let mut child = start(options, &said)?;
         let mut table = Table::new(&pids);
-        let read = read(&mut child, &mut table);
+        let read = read(&mut child, &mut table, Instant::now() + LIMIT);
         if read.is_err() {
             // It may be stuck, or be writing on.
             let _ = child.kill();
@@ -84,21 +84,25 @@ fn start(options: &[OsString], said: &std::fs::File) -> Result<Child> {
     })
 }
 
-/// Feeds all that ps(1) writes to the table, as it comes.
-fn read(child: &mut Child, table: &mut Table<'_>) -> Result<()> {
+/// Feeds all that ps(1) writes to the table, as it comes, and waits for its end.
+fn read(child: &mut Child, table: &mut Table<'_>, end: Instant) -> Result<()> {
     let Some(mut output) = child.stdout.take() else { return Ok(()) };
-    let end = Instant::now() + LIMIT;
+    let late = || Error::new(format!("ps takes longer than {} s", LIMIT.as_secs()));
     let mut chunk = vec![0; 1 << 16];
     loop {
         if poll(&[(output.as_fd(), Interest::Read)], Some(end))? == [false] {
-            return Err(Error::new(format!("ps takes longer than {} s", LIMIT.as_secs())));
+            return Err(late());
         }
         match output.read(&mut chunk) {
-            Ok(0) => return Ok(()),
+            Ok(0) => break,
             Ok(length) => table.feed(&chunk[..length])?,
             Err(error) => return Err(call("read(ps)", &error)),
         }
     }
+    // Our child: whether it lives or not, the number is its own.
+    let pidfd = pidfd::pidfd_open(child.id() as i32)?;
+    let ended = pidfd.map_or(Ok(vec![true]), |pidfd| poll(&[(pidfd.as_fd(), Interest::Read)], Some(end)))?;
+    if ended == [false] { Err(late()) } else { Ok(()) }
 }
 
 /// What ps(1) said on standard error, as one line.
@@ -200,6 +204,19 @@ mod tests {
         let mut table = Table::new(pids);
         pieces.iter().try_for_each(|piece| table.feed(piece.as_bytes()))?;
         table.finish()
+    }
+
+    #[test]
+    fn waits_for_its_output_and_its_end_with_a_bound() {
+        for script in ["exec sleep 60", "echo PID; exec >&-; exec sleep 60", "echo PID"] {
+            let mut command = Command::new("sh");
+            let mut child = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+            let wait = Duration::from_millis(if script.contains("sleep") { 200 } else { 10_000 });
+            let read = read(&mut child, &mut Table::new(&[]), Instant::now() + wait);
+            assert_eq!(read.is_err(), script.contains("sleep"), "{script}");
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
     }
 
     #[test]

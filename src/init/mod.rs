@@ -180,8 +180,10 @@ impl Init<'_> {
     fn enter(&mut self, flags: i32) -> Result<()> {
         let process = self.inherited.beside.take();
         let process = process.ok_or_else(|| Error::new("init was born without a process to join"))?;
-        namespace::setns(process, flags)
-            .map_err(|e| e.hint("exec needs the privileges that the container was created with"))
+        namespace::setns(process, flags).map_err(|e| match e.errno() {
+            nix::libc::ESRCH => e.hint("the container has just ended"),
+            _ => e.hint("exec needs the privileges that the container was created with"),
+        })
     }
 
     fn fork(&mut self) -> Result<()> {

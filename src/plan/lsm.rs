@@ -2,6 +2,7 @@
 //! config-linux.md, Mount Label). A label that this machine cannot give is an error, never left out.
 
 use super::host::Host;
+use super::mounts::c_string;
 use super::step::{Become, Field, Handle, HandleId, Label, LabelFile, Step, Steps};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
@@ -13,10 +14,6 @@ const LABELLED_BY_POLICY: [&str; 4] = ["proc", "sysfs", "cgroup", "cgroup2"];
 
 fn given(text: &Option<String>) -> Option<&String> {
     text.as_ref().filter(|text| !text.is_empty())
-}
-
-fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::new("contains a NUL byte"))
 }
 
 /// The process gives itself its labels, which become its own with the next execve. It must still have its

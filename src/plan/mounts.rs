@@ -354,6 +354,7 @@ fn option_text(key: &str, value: Option<&str>) -> String {
     value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"))
 }
 
-fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
+/// For the kernel; a NUL byte is an error.
+pub(super) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
     CString::new(text).map_err(|_| Error::new("contains a NUL byte"))
 }
