@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long processes may take to die of SIGKILL.
 const KILL_BOUND: Duration = Duration::from_secs(10);
+/// How long systemd may take to see that a scope is empty, and to remove its cgroup.
+const SYSTEMD_BOUND: Duration = Duration::from_secs(2);
 /// How long the cgroups may stay busy after that.
 const REMOVE_BOUND: Duration = Duration::from_secs(5);
 
@@ -375,7 +377,19 @@ impl Record {
         }
         let paths: Vec<&CgroupPath> = self.entries.iter().map(|entry| &entry.path).collect();
         let stopped = systemd::stop(scope, &paths);
+        self.leave_to_systemd()?;
         self.remove()?;
         stopped
+    }
+
+    /// A systemd that could not be asked removes an empty cgroup by itself. If it was removed at once, the kernel might
+    /// not come to tell that it is empty, and systemd would have the scope for ever.
+    fn leave_to_systemd(&self) -> Result<()> {
+        let deadline = Deadline::after(SYSTEMD_BOUND);
+        let Some(unified) = self.entries.iter().find(|entry| entry.is_v2()) else { return Ok(()) };
+        while unified.open()?.is_some() && !deadline.passed() {
+            deadline.moment()?;
+        }
+        Ok(())
     }
 }
