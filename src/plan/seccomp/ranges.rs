@@ -236,22 +236,61 @@ fn assembled(blocks: &[(u32, Vec<(u32, Answer)>)], rest: &[Parts]) -> Vec<Parts>
     [new.as_slice(), rest].concat()
 }
 
-/// A binary search for the range that the number in the accumulator is in. No jump is longer than one byte tells.
+/// A binary search for the range that the number in the accumulator is in.
 fn tree(ranges: &[(u32, Answer)]) -> Vec<Parts> {
-    let (low, high) = ranges.split_at(ranges.len() / 2);
-    let Some(&(start, answer)) = high.first() else { return Vec::new() };
-    if low.is_empty() {
-        return vec![match answer {
+    let mut tree = Backwards(Vec::new());
+    tree.search(ranges);
+    tree.0.reverse();
+    tree.0
+}
+
+/// A program written from its end, since jumps lead forwards only: what is jumped to is there already, and may be
+/// jumped to again. Places are counted from the end.
+struct Backwards(Vec<Parts>);
+
+impl Backwards {
+    /// How far back an answer is looked for, so that whoever asks for it reaches it.
+    const NEAR: usize = 128;
+
+    /// Where the search in these ranges begins.
+    fn search(&mut self, ranges: &[(u32, Answer)]) -> usize {
+        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let Some(&(start, answer)) = high.first() else { return 0 };
+        if low.is_empty() {
+            return self.answer(answer);
+        }
+        let high = self.search(high);
+        let low = self.search(low);
+        let (high, low) = (self.reach(high), self.reach(low));
+        // Each is at most one further away than `reach` saw it.
+        let past = |place: usize| (self.0.len() - place - 1) as u8;
+        self.push((JUMP_AT_LEAST, past(high), past(low), start))
+    }
+
+    fn answer(&mut self, answer: Answer) -> usize {
+        let parts = match answer {
             Answer::Always(answer) => (RETURN, 0, 0, answer),
             Answer::Depends => TO_REST,
-        }];
+        };
+        let far = self.0.len().saturating_sub(Self::NEAR);
+        match self.0[far..].iter().position(|there| *there == parts) {
+            Some(place) => far + place,
+            None => self.push(parts),
+        }
     }
-    let (low, high) = (tree(low), tree(high));
-    let ask = match u8::try_from(low.len()) {
-        Ok(past) => vec![(JUMP_AT_LEAST, past, 0, start)],
-        Err(_) => vec![(JUMP_AT_LEAST, 0, 1, start), (JUMP, 0, 0, low.len() as u32)],
-    };
-    [ask, low, high].concat()
+
+    /// The place, or where a jump to it is if it may be too far for the byte of a comparison.
+    fn reach(&mut self, place: usize) -> usize {
+        match self.0.len() - place {
+            0..=250 => place,
+            far => self.push((JUMP, 0, 0, far as u32 - 1)),
+        }
+    }
+
+    fn push(&mut self, parts: Parts) -> usize {
+        self.0.push(parts);
+        self.0.len() - 1
+    }
 }
 
 #[cfg(test)]
@@ -296,6 +335,25 @@ mod tests {
                     assert_eq!(was, is, "{architecture:#x} {number} {first}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_search_may_be_longer_than_a_jump() {
+        let answer = |i: u32| match i % 7 {
+            0 => Answer::Depends,
+            odd if odd % 2 == 1 => Answer::Always(ALLOW),
+            even => Answer::Always(DENY + even),
+        };
+        let ranges: Vec<(u32, Answer)> = (0..2000).map(|i| (3 * i, answer(i))).collect();
+        let program = bytes(&assembled(&[(X86_64, ranges)], &[(RETURN, 0, 0, 7)]));
+        assert!(program.len() / 8 < 2200, "answers are shared: {}", program.len() / 8);
+        for number in 0..6100 {
+            let wanted = match answer((number / 3).min(1999)) {
+                Answer::Always(answer) => answer,
+                Answer::Depends => 7,
+            };
+            assert_eq!(machine::run(&program, X86_64, number, [0; 6]), wanted, "{number}");
         }
     }
 
