@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::args::{Words, parse};
 use super::output;
-use crate::container::{Settings, features, list, state};
+use crate::container::{Settings, features, list, seccomp, state};
 
 #[derive(Debug, Parser)]
 #[command(name = "state")]
@@ -75,7 +75,7 @@ pub(crate) fn version() -> Result<u8> {
         env!("CARGO_PKG_VERSION"),
         features::COMMIT,
         features::VERSION_MAX,
-        features::libseccomp()
+        seccomp::library()
     ))
 }
 

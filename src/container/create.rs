@@ -6,7 +6,6 @@
 use super::child::{self, Child};
 use super::id::ContainerId;
 use super::notify::{self, Forwarder};
-use super::state::{State, Status};
 use super::store::{Claim, Locked, Saved, already_exists, exists};
 use super::terminal::Console;
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe, seccomp};
@@ -19,7 +18,7 @@ use crate::init::birth::{self, Newborn};
 use crate::init::link::Link;
 use crate::init::{self, Inheritance};
 use crate::plan::host::Host;
-use crate::plan::step::{Hook, Namespace};
+use crate::plan::step::Namespace;
 use crate::plan::{self, Plan, Request};
 use crate::spec;
 use crate::sys::namespace::Shared;
@@ -242,7 +241,8 @@ impl Creation {
         });
         if let Err(error) = created {
             drop((child, link, cgroup, resctrl));
-            run_poststop(settings, claim.saved())?;
+            // What hooks have begun, poststop hooks end.
+            delete::run_poststop(settings, claim.saved())?;
             return Err(error);
         }
         resctrl.into_iter().for_each(Resctrl::keep);
@@ -307,12 +307,6 @@ fn open_doors(
     }
 }
 
-/// runtime.md, Lifecycle, 3 to 5 and 13: what hooks have begun, poststop hooks end.
-fn run_poststop(settings: &Settings, saved: &Saved) -> Result<()> {
-    run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
-    Ok(())
-}
-
 /// What the state says of a container that is about to exist.
 fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: PathBuf) -> Saved {
     let annotations = spec.annotations().iter().flatten();
@@ -329,14 +323,5 @@ fn saved(id: &ContainerId, spec: &Spec, plan: &Plan, bundle: PathBuf, config: Pa
         poststart: plan.poststart.clone(),
         poststop: plan.poststop.clone(),
         ..Saved::new(id)
-    }
-}
-
-/// Runs hooks whose failure is a warning (poststop: runtime.md, Lifecycle, 13).
-pub(super) fn run_tolerantly(settings: &Settings, hooks: &[Hook], state: &str) {
-    for one in hooks {
-        if let Err(error) = init::hook::run(one, state) {
-            (settings.warn)(&error.to_string());
-        }
     }
 }

@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::create::run_tolerantly;
 use super::id::ContainerId;
 use super::kill::thaw;
 use super::process::Process;
 use super::state::{self, Facts, State, Status};
 use super::store::{self, LOCK_WAIT, Locked, Opened, Saved, Seen};
 use crate::error::{Error, Result};
+use crate::init::hook;
 
 /// How long a process may take to die of SIGKILL.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
@@ -90,11 +90,22 @@ pub(crate) fn finish(settings: &Settings, locked: Locked) -> Result<()> {
     if let Some(resctrl) = &saved.resctrl {
         resctrl.remove()?;
     }
-    if !saved.poststop.is_empty() {
-        // runtime.md, Lifecycle, 13: a poststop hook that fails is a warning, and the others still run.
-        run_tolerantly(settings, &saved.poststop, &State::new(saved, Status::Stopped).json()?);
-    }
+    run_poststop(settings, saved)?;
     locked.remove()
+}
+
+/// runtime.md, Lifecycle, 13: a poststop hook that fails is a warning, and the others still run.
+pub(super) fn run_poststop(settings: &Settings, saved: &Saved) -> Result<()> {
+    if saved.poststop.is_empty() {
+        return Ok(());
+    }
+    let state = State::new(saved, Status::Stopped).json()?;
+    for hook in &saved.poststop {
+        if let Err(error) = hook::run(hook, &state) {
+            (settings.warn)(&error.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// Stops a container whose state says all there is to know: nothing but its process is touched.

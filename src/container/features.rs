@@ -29,11 +29,6 @@ const UNSAFE: [&str; 2] = ["org.systemd.property.", "run.oci.keep_original_group
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// The version of libseccomp that this program is linked with.
-pub(crate) fn libseccomp() -> String {
-    libseccomp::ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
-}
-
 /// The features of this build on this kernel.
 pub(crate) fn features() -> Features {
     let mut features = Features::default();
@@ -47,7 +42,9 @@ pub(crate) fn features() -> Features {
         .set_hooks(Some(HOOKS.map(String::from).to_vec()))
         .set_mount_options(Some(options))
         .set_linux(Some(linux()))
-        .set_annotations(Some([("io.github.seccomp.libseccomp.version".to_owned(), libseccomp())].into()))
+        .set_annotations(Some(
+            [("io.github.seccomp.libseccomp.version".to_owned(), seccomp::library())].into(),
+        ))
         .set_potentially_unsafe_config_annotations(Some(UNSAFE.map(String::from).to_vec()));
     features
 }

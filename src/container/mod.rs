@@ -24,7 +24,7 @@ pub(crate) mod process;
 pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod seal;
-mod seccomp;
+pub(crate) mod seccomp;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod store;

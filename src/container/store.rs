@@ -27,7 +27,6 @@ use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::id::{ContainerId, DEEPEST};
-use super::seccomp;
 use crate::cgroup::{Record, resctrl};
 use crate::error::{Error, Result};
 use crate::plan::exec::Joining;
@@ -39,6 +38,10 @@ use crate::sys::dir::{self, EEXIST, ENOENT};
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 const STATE: &str = "state.json";
+/// The program of linux.seccomp in a container's directory.
+pub(super) const FILTER: &str = "seccomp";
+/// The directory of compiled programs below the state root.
+pub(super) const FILTERS: &str = ":seccomp";
 const VERSION: u32 = 1;
 /// Annotations and hooks come from a config.json, which has a bound of its own.
 const STATE_LIMIT: u64 = 64 << 20;
@@ -214,7 +217,7 @@ impl Place {
         dir::unlink(at, super::gate::NAME)?;
         super::notify::remove(at)?;
         if filtered {
-            seccomp::forget(at)?;
+            dir::unlink(at, FILTER)?;
         }
         dir::unlink(at, STATE)?;
         if !dir::remove(self.parent.as_fd(), &self.name)? {
@@ -532,7 +535,7 @@ pub(crate) fn ids(root: &Path, mut foreign: impl FnMut(&Path)) -> Result<Vec<Con
 
 fn gather(at: BorrowedFd<'_>, above: &mut Vec<String>, take: &mut impl FnMut(&[String])) -> Result<()> {
     for name in dir::names(at)? {
-        if above.is_empty() && name == seccomp::DIRECTORY {
+        if above.is_empty() && name == FILTERS {
             continue;
         }
         let level = name.starts_with('~') && above.len() < DEEPEST;

@@ -11,8 +11,8 @@
 //! whole, and if its own hash is right; anything else is compiled again and replaced. A cache that cannot be written
 //! is no error: it only saves time.
 
-use super::compile::Compiled;
-use crate::container::features::libseccomp;
+use super::compile::{Compiled, library};
+use crate::container::store::FILTERS;
 use crate::error::Result;
 use crate::plan::seccomp::enosys;
 use crate::sys::dir::{self, ENOENT};
@@ -20,9 +20,6 @@ use oci_spec::runtime::LinuxSeccomp;
 use std::hash::Hasher;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-/// The directory below the state root.
-pub(in crate::container) const DIRECTORY: &str = ":seccomp";
 
 /// A directory that is full is emptied: so many different profiles are no second container of the first.
 const MOST_ENTRIES: usize = 64;
@@ -59,7 +56,7 @@ fn inputs(profile: &LinuxSeccomp) -> Vec<u8> {
     let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let (program, version) = (env!("CARGO_PKG_VERSION"), enosys::VERSION);
     let (kernel, arch) = (kernel.unwrap_or_default(), std::env::consts::ARCH);
-    let mut inputs = format!("{program} {version}\n{}\n{kernel}\n{arch}\n", libseccomp()).into_bytes();
+    let mut inputs = format!("{program} {version}\n{}\n{kernel}\n{arch}\n", library()).into_bytes();
     // Writing plain data as JSON into memory cannot fail.
     let _ = serde_json::to_writer(&mut inputs, profile);
     inputs
@@ -76,7 +73,7 @@ fn hash(bytes: &[u8]) -> u64 {
 /// The directory, if it is there and ours alone.
 fn open(root: &Path) -> Option<OwnedFd> {
     let root = dir::open(root).ok()?;
-    let directory = dir::open_at(root.as_fd(), DIRECTORY).ok()?;
+    let directory = dir::open_at(root.as_fd(), FILTERS).ok()?;
     dir::is_private(directory.as_fd()).unwrap_or(false).then_some(directory)
 }
 
@@ -89,7 +86,7 @@ fn make(root: &Path) -> Option<OwnedFd> {
         other => other,
     };
     // Another creator may be first.
-    let _ = dir::make_at(top.ok()?.as_fd(), DIRECTORY);
+    let _ = dir::make_at(top.ok()?.as_fd(), FILTERS);
     open(root)
 }
 

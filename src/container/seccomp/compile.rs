@@ -31,6 +31,11 @@ pub(super) struct Compiled {
     pub(super) unknown: Vec<String>,
 }
 
+/// The version of libseccomp that this program is linked with.
+pub(crate) fn library() -> String {
+    libseccomp::ScmpVersion::current().map_or_else(|_| "unknown".to_owned(), |version| version.to_string())
+}
+
 /// Compiles a profile.
 ///
 /// # Errors

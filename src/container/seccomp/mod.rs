@@ -7,10 +7,10 @@ mod cache;
 mod compile;
 
 pub(super) use agent::Caller;
-pub(super) use cache::DIRECTORY;
+pub(crate) use compile::library;
 
 use super::Settings;
-use super::store::Saved;
+use super::store::{FILTER, Saved};
 use crate::error::{Error, Result};
 use crate::plan::seccomp::{FLAGS, Filter};
 use crate::sys::{dir, seccomp};
@@ -18,9 +18,6 @@ use oci_spec::runtime::{
     Arch, LinuxSeccompAction as Action, LinuxSeccompFilterFlag, LinuxSeccompOperator as Operator,
 };
 use std::os::fd::BorrowedFd;
-
-/// The program's name in the container's directory.
-const PROGRAM: &str = "seccomp";
 
 /// More bytes than any program has.
 const LONGEST: u64 = (seccomp::MOST_INSTRUCTIONS as u64 + 1) * 8;
@@ -68,7 +65,7 @@ pub(super) fn program(
     for name in &compiled.unknown {
         (settings.debug)(&format!("linux.seccomp: unknown system call {name:?}, skipped"));
     }
-    dir::replace(container, PROGRAM, &compiled.program)?;
+    dir::replace(container, FILTER, &compiled.program)?;
     Ok(Some(compiled.program))
 }
 
@@ -86,11 +83,6 @@ fn check(flags: u32) -> Result<()> {
     Err(error.hint("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19"))
 }
 
-/// Removes the program that [`program`] left.
-pub(super) fn forget(container: BorrowedFd<'_>) -> Result<()> {
-    dir::unlink(container, PROGRAM)
-}
-
 /// The program of a container that is there; none: it has no filter.
 ///
 /// # Errors
@@ -99,10 +91,10 @@ pub(super) fn kept(container: BorrowedFd<'_>, saved: &Saved) -> Result<Option<Ve
     if saved.joining.seccomp.is_none() {
         return Ok(None);
     }
-    let program = dir::read(container, PROGRAM, LONGEST).map_err(|e| e.at("linux.seccomp"))?;
+    let program = dir::read(container, FILTER, LONGEST).map_err(|e| e.at("linux.seccomp"))?;
     match program.len() {
         length if length > 0 && length % 8 == 0 => Ok(Some(program)),
-        length => Err(Error::new(format!("{PROGRAM}: {length} bytes are no program")).at("linux.seccomp")),
+        length => Err(Error::new(format!("{FILTER}: {length} bytes are no program")).at("linux.seccomp")),
     }
 }
 
