@@ -78,10 +78,9 @@ pub(crate) fn main() -> ExitCode {
 fn begin(words: Words) -> Result<u8> {
     // Before anything is read or opened, since it starts the program over. A container that is called like a command
     // costs one start more.
-    if words.iter().any(|word| SEALED.iter().any(|command| word == command)) {
-        seal::seal()?;
-    }
-    let inherited = mark_inherited()?;
+    let sealed = words.iter().any(|word| SEALED.iter().any(|command| word == command));
+    let own = if sealed { seal::seal()? } else { None };
+    let inherited = mark_inherited(own)?;
     let globals: Globals =
         args::parse_with(words, |command| command.bin_name("onggi").after_help(overview()))?;
     log::open(globals.log.as_deref(), globals.log_format, globals.level())?;

@@ -1,7 +1,7 @@
 //! The runtime's side of the choreography: it waits for init at each meeting and does there what only it can do.
 
 use super::net_devices::Moved;
-use super::{maps, seccomp};
+use super::{maps, seal, seccomp};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::init::birth::Newborn;
@@ -79,7 +79,11 @@ pub(super) fn until_gone(link: &Link, mut agent: Option<seccomp::Caller<'_>>) ->
                 .hint("does the agent answer, and let execve pass?"));
         }
         match link.hear()? {
-            Heard::At(Point::Going) => going = true,
+            Heard::At(Point::Going) => {
+                going = true;
+                // While it executes its program.
+                seal::let_go();
+            }
             Heard::Listening(listener) => {
                 let agent =
                     agent.take().ok_or_else(|| Error::new("init has a listener that nobody asked for"))?;

@@ -47,14 +47,15 @@ pub(crate) fn plan(settings: &Settings, options: &CreateOptions) -> Result<Plan>
 }
 
 /// The caller's open descriptors from 3 on are none of ours, and go no further than `--preserve-fds` says. Call it
-/// before anything is opened. Nor does it count that the caller ignores SIGCHLD: whoever does so cannot wait for children.
+/// before anything is opened but `own`, if that is there. Nor does it count that the caller ignores SIGCHLD: whoever does
+/// so cannot wait for children.
 ///
 /// # Returns
 /// How many are open without a gap: as many can be preserved.
-pub(crate) fn mark_inherited() -> Result<u32> {
+pub(crate) fn mark_inherited(own: Option<i32>) -> Result<u32> {
     process::default_child_signal()?;
     process::cloexec_from(3)?;
-    Ok((3..).take_while(|&fd| process::is_open(fd)).count() as u32)
+    Ok((3..).take_while(|&fd| Some(fd) != own && process::is_open(fd)).count() as u32)
 }
 
 /// What of the caller's descriptors reaches the process: those of LISTEN_FDS, then those of `--preserve-fds`. Only what is

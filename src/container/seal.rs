@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::sys::{fs, mount, process};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::Mutex;
 
 /// MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, linux/mount.h.
 const READ_ONLY: u64 = 0x1 | 0x2 | 0x4;
@@ -32,27 +33,54 @@ const KEPT: [&str; 10] = [
     "XDG_RUNTIME_DIR",
 ];
 
+/// The variable that tells the sealed process which of its descriptors is the view that it was executed from.
+const VIEW: &str = "ONGGI_VIEW";
+
+/// The view. Whoever closes it last waits until the kernel has taken its mount down (an RCU grace period, 60 µs on an
+/// idle machine, a millisecond on a busy one), and execve would do that, before the program's first instruction.
+static KEPT_OPEN: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Closes the view, at a moment when somebody else has work to do. Whoever does not call it closes it by ending.
+pub(super) fn let_go() {
+    drop(KEPT_OPEN.lock().map(|mut view| view.take()));
+}
+
 /// Returns only in a process whose binary is sealed. Call it first: nothing may be open yet.
+///
+/// # Returns
+/// The descriptor that it keeps, which is none of the caller's.
 ///
 /// # Errors
 /// Neither a read-only view nor a sealed copy can be had.
-pub(crate) fn seal() -> Result<()> {
+pub(crate) fn seal() -> Result<Option<i32>> {
     let own = fs::open_host(c"/proc/self/exe", OFlags::PATH)?;
     if is_sealed(&own)? {
-        return Ok(());
+        let view = std::env::var(VIEW).ok().and_then(|text| text.parse().ok());
+        if let (Some(fd), Ok(mut kept)) = (view, KEPT_OPEN.lock()) {
+            *kept = Some(process::inherit(fd));
+        }
+        return Ok(view);
     }
-    let view = read_only_view().or_else(|_| sealed_copy()).map_err(|e| e.at("the runtime's own binary"))?;
+    let (view, announced) = match read_only_view() {
+        Ok(view) => {
+            process::survive_execve(view.as_raw_fd())?;
+            let announced = format!("{VIEW}={}", view.as_raw_fd());
+            (view, Some(announced.into()))
+        }
+        Err(_) => (sealed_copy().map_err(|e| e.at("the runtime's own binary"))?, None),
+    };
     let strings = |list: &mut dyn Iterator<Item = OsString>| -> Result<Vec<CString>> {
         list.map(|text| CString::new(text.into_vec()).map_err(|_| Error::new("contains a NUL byte")))
             .collect()
     };
     let args = strings(&mut std::env::args_os())?;
     let kept = std::env::vars_os().filter(|(key, _)| KEPT.iter().any(|name| key == name));
-    let env = strings(&mut kept.map(|(mut key, value)| {
+    let kept = kept.map(|(mut key, value)| {
         key.push("=");
         key.push(value);
         key
-    }))?;
+    });
+    let env = strings(&mut kept.chain(announced))?;
     Err(process::execve_fd(view.as_fd(), &args, &env))
 }
 

@@ -6,7 +6,7 @@ use nix::libc;
 use nix::unistd::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 fn failed(call: impl Into<String>) -> impl FnOnce(Errno) -> Error {
     move |errno| Error::call(call, errno as i32)
@@ -387,6 +387,12 @@ pub(crate) fn survive_execve(fd: i32) -> Result<()> {
     // SAFETY: changes a flag of a descriptor that the runtime does not own.
     let done = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
     Errno::result(done).map(drop).map_err(failed(format!("fcntl({fd}, F_SETFD)")))
+}
+
+/// Takes a descriptor that this program left open for itself over execve.
+pub(crate) fn inherit(fd: i32) -> OwnedFd {
+    // SAFETY: who left it open says so once, to a process that just begins.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// 0, 1 or 2, if it is open.
