@@ -11,7 +11,7 @@
 use oci_spec::runtime::{Arch, LinuxSeccompAction};
 
 /// Changes whenever the same profile gives other instructions: compiled programs are kept.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// `struct sock_filter`, in the byte order of this machine.
 pub(crate) type Instruction = [u8; 8];
