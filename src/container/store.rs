@@ -27,9 +27,9 @@ use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::id::{ContainerId, DEEPEST};
-use super::seccomp;
+use super::{foreign, seccomp};
 use crate::cgroup::{Record, resctrl};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::plan::exec::Joining;
 use crate::plan::step::Hook;
 use crate::spec;
@@ -38,8 +38,8 @@ use crate::sys::dir::{self, EEXIST, ENOENT};
 /// How long to wait for another runtime process to let go of a container.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-const STATE: &str = "state.json";
-const VERSION: u32 = 1;
+pub(super) const STATE: &str = "state.json";
+pub(super) const VERSION: u32 = 1;
 /// Annotations and hooks come from a config.json, which has a bound of its own.
 const STATE_LIMIT: u64 = 64 << 20;
 /// How often a directory may vanish under our hands before that is an error.
@@ -243,9 +243,8 @@ fn absent<T>(error: Error) -> Result<Option<T>> {
     if error.errno() == ENOENT { Ok(None) } else { Err(error) }
 }
 
-/// runc's words.
 pub(crate) fn already_exists() -> Error {
-    Error::new("container with given ID already exists")
+    Error::new(phrases::ALREADY_EXISTS)
 }
 
 /// Whether somebody has claimed the id.
@@ -256,9 +255,8 @@ pub(crate) fn exists(root: &Path, id: &ContainerId) -> bool {
     )
 }
 
-/// runc's words; engines look for `does not exist`.
 pub(crate) fn no_such_container() -> Error {
-    Error::new("container does not exist")
+    Error::new(phrases::NO_SUCH_CONTAINER)
 }
 
 fn busy(place: &Place, waited: Duration) -> Error {
@@ -316,6 +314,11 @@ impl Locked {
             // a deleted one has no state (or one whose creator was killed at once), so the check costs nothing else.
             if damage.is_some() && !dir::is_at(dir.as_fd(), place.parent.as_fd(), &place.name)? {
                 continue;
+            }
+            if damage.is_some()
+                && let Some(foreign) = foreign::why(dir.as_fd(), &place.path())?
+            {
+                return Err(foreign);
             }
             return Ok(Opened::Held(Box::new(Locked { place, dir, saved, damage, doomed: false })));
         }
@@ -425,6 +428,11 @@ impl Claim {
         self.0.dir()
     }
 
+    /// An error of something in the container's directory, which its path then tells.
+    pub(crate) fn at(&self, error: Error) -> Error {
+        error.at(self.0.place.path().display())
+    }
+
     /// The container stays. Before this, an [`Claim::update`] must have set [`Saved::ready`], with the gate bound.
     pub(crate) fn keep(self) -> Locked {
         let mut locked = self.0;
@@ -452,9 +460,11 @@ impl Seen {
             Err(error) if error.errno() == ENOENT => Err(no_such_container().hint(format!(
                 "its directory does: if nobody creates it now, delete --force {id} removes it"
             ))),
-            Err(error) => Err(error
-                .at(place.path().join(STATE).display())
-                .hint(format!("delete --force {id} removes the container"))),
+            Err(error) => Err(foreign::why(dir.as_fd(), &place.path())?.unwrap_or_else(|| {
+                error
+                    .at(place.path().join(STATE).display())
+                    .hint(format!("delete --force {id} removes the container"))
+            })),
         }
     }
 

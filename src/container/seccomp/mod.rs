@@ -20,7 +20,7 @@ use oci_spec::runtime::{
 use std::os::fd::BorrowedFd;
 
 /// The program's name in the container's directory.
-const PROGRAM: &str = "seccomp";
+pub(super) const PROGRAM: &str = "seccomp";
 
 /// More bytes than any program has.
 const LONGEST: u64 = (seccomp::MOST_INSTRUCTIONS as u64 + 1) * 8;
