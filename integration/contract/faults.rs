@@ -19,6 +19,8 @@ cases! {
     a_full_disk_for_the_pid_file_is_named;
     a_read_only_root_is_named: Need::Only(Layout::V2);
     a_container_is_managed_below_a_read_only_root;
+    too_few_descriptors_leave_nothing;
+    answers_that_cannot_be_written_are_errors: Need::Only(Layout::V2);
     a_root_that_is_a_file_is_named: Need::Only(Layout::V2);
     a_killed_caller_of_create_leaves_what_force_removes: Need::Program("setpriv");
     a_killed_caller_of_start_leaves_what_force_removes: Need::Program("setpriv");
@@ -210,13 +212,48 @@ fn a_root_that_is_a_file_is_named(sandbox: &mut Sandbox) {
     }
 }
 
+/// From hardly any descriptors to enough, one by one: each is the one that is missing somewhere.
+fn too_few_descriptors_leave_nothing(sandbox: &mut Sandbox) {
+    let mut enough = false;
+    for most in 5..200 {
+        let limited = ["sh", "-c", "ulimit -Sn \"$0\" && exec \"$@\"", &most.to_string()];
+        let create = sandbox.begin("create", &[]).through(&limited).finish();
+        if create.status.success() {
+            enough = true;
+            break;
+        }
+        let create = create.error(&["too many open files"]);
+        sandbox.clean(&create);
+    }
+    assert!(enough, "200 descriptors are not enough");
+}
+
+/// /dev/full, as a full disk, and a reader that has gone.
+fn answers_that_cannot_be_written_are_errors(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    let id = sandbox.token.clone();
+    for words in [
+        &["state", &id][..],
+        &["list"],
+        &["list", "--format", "json"],
+        &["ps", "--format", "json", &id],
+        &["events", "--stats", &id],
+        &["features"],
+        &["--version"],
+        &["--help"],
+    ] {
+        let full = sandbox.onggi(words).through(&["sh", "-c", "exec \"$@\" > /dev/full", "sh"]).finish();
+        full.error(&["standard output", "No space left"]);
+    }
+}
+
 /// As containerd's shim and conmon call: the runtime is killed by the kernel when its caller dies.
 fn with_its_caller(call: Call) -> Call {
     call.through(&["sh", "-c", "setpriv --pdeathsig KILL \"$@\" & wait $!", "sh"])
 }
 
 /// The moments at which a caller is killed, in parts of the time that the call takes.
-const MOMENTS: u32 = 10;
+const MOMENTS: u32 = 8;
 
 /// Kills the caller at each moment, and wants the container to be removable then.
 fn killed_callers(sandbox: &mut Sandbox, prepare: fn(&mut Sandbox), call: fn(&Sandbox) -> Call) {
@@ -240,7 +277,7 @@ fn swept(sandbox: &Sandbox, when: &str) {
     // The runtime dies with its caller, but not at the same instant; nobody is told of its end.
     assert!(until(5, || !is_calling(sandbox)), "{when}: the runtime lives on");
     let begun = Instant::now();
-    let output = sandbox.onggi(&["delete", "--force", &sandbox.token]).finish();
+    let output = sandbox.force(&sandbox.token);
     assert!(output.status.success(), "{when}: {}", output.describe());
     assert!(begun.elapsed() < crate::harness::limit(8), "{when}: it waited for somebody");
     sandbox.clean(&output);

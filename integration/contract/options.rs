@@ -164,13 +164,8 @@ fn what_follows_an_option_is_its_value(sandbox: &mut Sandbox) {
         &["exec", "--cwd", "-x", "nope", "-v"],
         &["kill", "nope", "-a"],
     ] {
-        sandbox
-            .onggi(words)
-            .finish()
-            .stderr
-            .contains(GONE)
-            .then_some(())
-            .unwrap_or_else(|| panic!("{words:?}"));
+        let output = sandbox.onggi(words).finish();
+        assert!(output.stderr.contains(GONE), "{}", output.describe());
     }
 }
 

@@ -410,7 +410,9 @@ impl Claim {
                 Ok(()) => return Ok(Claim(Locked { place, dir, saved, damage: None, doomed: true })),
                 Err(error) if error.errno() == ENOENT => {}
                 Err(error) => {
-                    let _ = place.wipe(dir.as_fd(), false);
+                    // Nothing is in it; the error may be a lack of descriptors, and this takes none.
+                    let _ = dir::remove(place.parent.as_fd(), &place.name);
+                    place.leave();
                     return Err(at(error));
                 }
             }
