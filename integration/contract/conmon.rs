@@ -11,12 +11,12 @@ use crate::harness::{Call, Layout, Need, Sandbox, binary, is_alive, reap_orphans
 
 cases! {
     crio_creates_starts_and_stops: Need::Program("conmon");
-    crio_shows_why_a_container_cannot_be_created: Need::Program("conmon");
-    crio_runs_a_process_and_reads_its_output: Need::Program("conmon");
-    crio_learns_that_a_process_cannot_be_run: Need::Program("conmon");
-    crio_ends_a_process_that_takes_too_long: Need::Program("conmon");
-    crio_gives_a_terminal: Need::Program("conmon");
-    podman_reads_the_log_for_the_reason: Need::Program("conmon");
+    crio_shows_why_a_container_cannot_be_created: Need::Program("conmon"), Need::Only(Layout::V2);
+    crio_runs_a_process_and_reads_its_output: Need::Program("conmon"), Need::Only(Layout::V2);
+    crio_learns_that_a_process_cannot_be_run: Need::Program("conmon"), Need::Only(Layout::V2);
+    crio_ends_a_process_that_takes_too_long: Need::Program("conmon"), Need::Only(Layout::V2);
+    crio_gives_a_terminal: Need::Program("conmon"), Need::Only(Layout::V2);
+    podman_reads_the_log_for_the_reason: Need::Program("conmon"), Need::Only(Layout::V2);
     crio_asks_without_a_log_and_without_an_environment: Need::Only(Layout::V2);
 }
 

@@ -23,8 +23,8 @@ cases! {
     answers_that_cannot_be_written_are_errors: Need::Only(Layout::V2);
     a_root_that_is_a_file_is_named: Need::Only(Layout::V2);
     a_killed_caller_of_create_leaves_what_force_removes: Need::Program("setpriv");
-    a_killed_caller_of_start_leaves_what_force_removes: Need::Program("setpriv");
-    a_killed_caller_of_exec_leaves_what_force_removes: Need::Program("setpriv");
+    a_killed_caller_of_start_leaves_what_force_removes: Need::Program("setpriv"), Need::Only(Layout::V2);
+    a_killed_caller_of_exec_leaves_what_force_removes: Need::Program("setpriv"), Need::Only(Layout::V2);
 }
 
 /// A small file system of its own, gone with this value.
@@ -247,9 +247,10 @@ fn answers_that_cannot_be_written_are_errors(sandbox: &mut Sandbox) {
     }
 }
 
-/// As containerd's shim and conmon call: the runtime is killed by the kernel when its caller dies.
+/// As containerd's shim and conmon call: the runtime is killed by the kernel when its caller dies. What then loses its
+/// parent is reaped by us if it is of another session.
 fn with_its_caller(call: Call) -> Call {
-    call.through(&["sh", "-c", "setpriv --pdeathsig KILL \"$@\" & wait $!", "sh"])
+    call.through(&["setsid", "sh", "-c", "setpriv --pdeathsig KILL \"$@\" & wait $!", "sh"])
 }
 
 /// The moments at which a caller is killed, in parts of the time that the call takes.
