@@ -36,7 +36,10 @@ fn left_alone(sandbox: &Sandbox, id: &str, words: &[&str]) {
     let folder = sandbox.root().join(id);
     let before = content(&folder);
     for command in [
-        &["delete", id][..],
+        &["state", id][..],
+        &["kill", id, "9"],
+        &["kill", "--all", id, "9"],
+        &["delete", id],
         &["delete", "--force", id],
         &["start", id],
         &["pause", id],
@@ -68,9 +71,6 @@ fn a_state_of_runc_is_left_alone(sandbox: &mut Sandbox) {
         "config": {}, "rootless": false, "cgroup_paths": {}, "namespace_paths": {}
     });
     put(sandbox, "old", "state.json", &state.to_string());
-    for command in [&["state", "old"][..], &["kill", "old", "9"], &["kill", "--all", "old", "9"]] {
-        sandbox.onggi(command).finish().error(&["another runtime"]);
-    }
     left_alone(sandbox, "old", &["old", "another runtime", "hint"]);
 }
 

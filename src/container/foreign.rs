@@ -27,7 +27,8 @@ pub(super) fn why(at: BorrowedFd<'_>, path: &Path) -> Result<Option<Error>> {
         // crun, for one, has no file of this name.
         Err(error) if error.errno() == ENOENT => {
             let ours = |name: &String| OURS.iter().any(|ours| name.starts_with(ours));
-            let others = !dir::names(at)?.iter().all(ours);
+            // One that was deleted just now cannot be listed.
+            let others = !dir::names(at).unwrap_or_default().iter().all(ours);
             others.then(|| "another runtime".to_owned())
         }
         Err(_) => None,

@@ -456,18 +456,21 @@ impl Seen {
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self> {
         let place = Place::find(root, id)?.ok_or_else(no_such_container)?;
         let dir = place.open()?.ok_or_else(no_such_container)?;
-        match Saved::load(dir.as_fd(), id) {
-            Ok(saved) => Ok(Seen { id: id.clone(), dir, saved }),
-            // Just claimed, just deleted, or its creator was killed at once.
-            Err(error) if error.errno() == ENOENT => Err(no_such_container().hint(format!(
-                "its directory does: if nobody creates it now, delete --force {id} removes it"
-            ))),
-            Err(error) => Err(foreign::why(dir.as_fd(), &place.path())?.unwrap_or_else(|| {
-                error
-                    .at(place.path().join(STATE).display())
-                    .hint(format!("delete --force {id} removes the container"))
-            })),
+        let error = match Saved::load(dir.as_fd(), id) {
+            Ok(saved) => return Ok(Seen { id: id.clone(), dir, saved }),
+            Err(error) => error,
+        };
+        if let Some(foreign) = foreign::why(dir.as_fd(), &place.path())? {
+            return Err(foreign);
         }
+        // Just claimed, just deleted, or its creator was killed at once.
+        if error.errno() == ENOENT {
+            return Err(no_such_container().hint(format!(
+                "its directory does: if nobody creates it now, delete --force {id} removes it"
+            )));
+        }
+        let at = place.path().join(STATE);
+        Err(error.at(at.display()).hint(format!("delete --force {id} removes the container")))
     }
 
     /// What is known of the container.
