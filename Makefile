@@ -14,7 +14,7 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 # What a target needs beyond git, the Rust toolchain, gcc and make. scripts/need installs what is missing.
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
-NEED_TEST  := $(NEED_DEMO) dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
+NEED_TEST  := $(NEED_DEMO) conmon dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
 NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               procps qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
@@ -30,8 +30,8 @@ TESTS  ?=
 
 # What `make test` and .ci/run leave out in the virtual machines, because any machine proves it as well. New files of tests
 # are in until they are named here.
-VM_TESTS := $(addprefix --skip=,cli:: counts:: crash:: cve:: errors:: idmap:: inherit:: mounts:: namespaces:: netdevices:: \
-            old_kernel:: paths:: ::ps:: resctrl:: sysctl:: terminal:: runtime_state:: runtime_lifecycle:: \
+VM_TESTS := $(addprefix --skip=,cli:: contract:: counts:: crash:: cve:: errors:: idmap:: inherit:: mounts:: namespaces:: \
+            netdevices:: old_kernel:: paths:: ::ps:: resctrl:: sysctl:: terminal:: runtime_state:: runtime_lifecycle:: \
             runtime_operations:: runtime_linux:: config_common:: config_process:: config_hooks:: config_linux:: features:: \
             exec::crowd exec::document exec::executable exec::foreground exec::namespaces exec::options \
             exec::process_file exec::status seccomp::)

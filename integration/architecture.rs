@@ -229,6 +229,7 @@ fn documents_name_tests_that_exist() {
     for document in [
         "docs/cgroups.md",
         "docs/processes.md",
+        "docs/runc.md",
         "docs/seccomp.md",
         "docs/update.md",
         "docs/spec-coverage.md",

@@ -14,6 +14,8 @@ cases! {
     delete_killed_after_a_while;
     create_killed_at_its_system_calls: Need::Program("strace");
     delete_killed_at_its_system_calls: Need::Program("strace");
+    start_killed_at_its_system_calls: Need::Program("strace");
+    exec_killed_at_its_system_calls: Need::Program("strace");
     create_killed_in_a_hook;
     foreground_runtime_killed;
     create_again_after_a_crash;
@@ -23,7 +25,7 @@ cases! {
 /// `delete --force` must succeed and leave nothing.
 #[track_caller]
 fn swept(sandbox: &Sandbox, when: &str) {
-    let output = sandbox.onggi(&["delete", "--force", &sandbox.token]).finish();
+    let output = sandbox.force(&sandbox.token);
     assert!(output.status.success(), "{when}: {}", output.describe());
     sandbox.clean(&output);
 }
@@ -130,6 +132,46 @@ fn delete_killed_at_its_system_calls(sandbox: &mut Sandbox) {
             }
         }
     }
+}
+
+fn start_killed_at_its_system_calls(sandbox: &mut Sandbox) {
+    for system_call in ["connect", "sendmsg,sendto", "recvmsg,recvfrom", "unlinkat,unlink"] {
+        for nth in [1, 2, 3] {
+            sandbox.args(&["/bin/sleep", "100"]);
+            sandbox.create();
+            let start = sandbox.onggi(&["start", &sandbox.token]);
+            let reached = killed_at(sandbox, start, system_call, nth);
+            // A container that finds nobody to tell that it begins does not begin.
+            let status = sandbox.status();
+            assert!(
+                ["created", "running", "stopped"].contains(&status.as_str()),
+                "{system_call} {nth}: {status}"
+            );
+            swept(sandbox, &format!("start killed at {system_call} number {nth}"));
+            if !reached {
+                break;
+            }
+        }
+    }
+}
+
+/// The container lives on, and takes further processes.
+fn exec_killed_at_its_system_calls(sandbox: &mut Sandbox) {
+    sandbox.start_sleeper();
+    for system_call in ["clone3", "setns", "socketpair", "sendmsg,sendto", "recvmsg,recvfrom", "write"] {
+        for nth in [1, 2, 3] {
+            let exec = sandbox.onggi(&["exec", "--detach", &sandbox.token, "/bin/sleep", "100"]);
+            // In a session of its own, what it leaves is reaped by us.
+            let exec = exec.through(&["setsid"]);
+            let reached = killed_at(sandbox, exec, system_call, nth);
+            assert_eq!(sandbox.status(), "running", "{system_call} {nth}");
+            sandbox.onggi(&["exec", &sandbox.token, "true"]).finish().ok();
+            if !reached {
+                break;
+            }
+        }
+    }
+    swept(sandbox, "exec killed at its system calls");
 }
 
 /// The hook dies with the runtime: `delete --force` could not find it.

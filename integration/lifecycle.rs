@@ -494,7 +494,7 @@ fn list_survives_a_broken_state(sandbox: &mut Sandbox) {
     sandbox.start_sleeper();
     let broken = sandbox.root().join("broken");
     fs::create_dir(&broken).unwrap();
-    for content in ["", "{", "[]", "{\"pid\": -1}"] {
+    for content in ["", "{", "[]", "{\"version\": 1, \"pid\": -1}"] {
         fs::write(broken.join("state.json"), content).unwrap();
         let list = sandbox.onggi(&["list", "--quiet"]).finish().ok();
         assert!(list.stdout.lines().any(|line| line == sandbox.token), "{}", list.describe());

@@ -15,6 +15,7 @@ mod harness;
 mod cgroup_mounts;
 mod cgroups;
 mod cli;
+mod contract;
 mod counts;
 mod crash;
 mod cve;
@@ -55,6 +56,15 @@ const FILES: &[(&str, &[harness::Case])] = &[
     ("cgroup_mounts", cgroup_mounts::CASES),
     ("cgroups", cgroups::CASES),
     ("cli", cli::CASES),
+    ("contract::conmon", contract::conmon::CASES),
+    ("contract::faults", contract::faults::CASES),
+    ("contract::foreign", contract::foreign::CASES),
+    ("contract::json", contract::json::CASES),
+    ("contract::log", contract::log::CASES),
+    ("contract::name", contract::name::CASES),
+    ("contract::options", contract::options::CASES),
+    ("contract::phrases", contract::phrases::CASES),
+    ("contract::upgrade", contract::upgrade::CASES),
     ("counts", counts::CASES),
     ("crash", crash::CASES),
     ("cve::binary", cve::binary::CASES),

@@ -17,6 +17,7 @@ mod plan;
 mod spec;
 mod sys;
 
+pub use error::phrases::PHRASES;
 pub use error::{Error, Result};
 
 /// The program: reads the process's arguments, does what they say, gives the exit status.

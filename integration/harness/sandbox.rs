@@ -290,6 +290,17 @@ impl Sandbox {
         self.onggi(&["delete", &self.token]).finish().ok();
     }
 
+    /// `delete --force`. What joined the container and lost its parent belongs to us: its pid namespace does not end before
+    /// it is reaped.
+    pub(crate) fn force(&self, id: &str) -> Output {
+        let mut delete = self.onggi(&["delete", "--force", id]).spawn();
+        until(20, || {
+            super::reap_orphans();
+            delete.has_ended()
+        });
+        delete.finish()
+    }
+
     /// The container's state.
     #[track_caller]
     pub(crate) fn state(&self) -> Value {
@@ -358,14 +369,7 @@ impl Sandbox {
     /// Deletes what is still there by id and says what then is left.
     pub(crate) fn close(&mut self) -> Vec<String> {
         for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            let id = entry.file_name().to_string_lossy().into_owned();
-            // What joined a container belongs to us: its pid namespace does not end before it is reaped.
-            let mut delete = self.onggi(&["delete", "--force", &id]).spawn();
-            until(20, || {
-                super::reap_orphans();
-                delete.has_ended()
-            });
-            let _ = delete.finish();
+            let _ = self.force(&entry.file_name().to_string_lossy());
         }
         let mut left = Vec::new();
         until(3, || {

@@ -172,10 +172,11 @@ impl<'p> Cgroup<'p> {
 }
 
 impl Drop for Cgroup<'_> {
-    /// Undoes what was made. Nobody hears of a failure here, the caller is on its way out with an error of its own;
-    /// the record in the state file lets `delete --force` try again.
+    /// Undoes what was made. Nobody hears of a failure here, the caller is on its way out with an error of its own.
     fn drop(&mut self) {
         if !self.kept {
+            // That error may be a lack of descriptors; these are done with.
+            self.sites.clear();
             self.record.made().destroy(true).ok();
         }
     }

@@ -18,7 +18,7 @@ pub(crate) type Words = Vec<OsString>;
 #[derive(Debug, Parser)]
 #[command(name = "onggi", disable_help_subcommand = true, allow_external_subcommands = true)]
 pub(crate) struct Globals {
-    /// Where the states of containers live [default: /run/onggi, rootless $XDG_RUNTIME_DIR/onggi]
+    /// Where the states of containers live [default: /run/onggi, rootless $XDG_RUNTIME_DIR/onggi; called as runc: …/runc]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Also append errors and warnings to this file
@@ -42,6 +42,9 @@ pub(crate) struct Globals {
     /// Who makes control groups: cgroupfs, systemd or disabled [default: cgroupfs]
     #[arg(long, value_name = "MANAGER", value_parser = cgroup_manager)]
     pub(crate) cgroup_manager: Option<CgroupManager>,
+    /// Of runc: where criu is; not used
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) criu: Option<PathBuf>,
     /// Print versions
     #[arg(long, short = 'v')]
     pub(crate) version: bool,
@@ -65,7 +68,7 @@ pub(crate) struct Rootless(pub(crate) Option<bool>);
 pub(crate) fn parse<T: Parser>(words: Words) -> Result<T> {
     parse_with(words, |command| {
         let about = super::COMMANDS.iter().find(|row| row.name == command.get_name());
-        let name = format!("onggi {}", command.get_name());
+        let name = format!("{} {}", super::name::own(), command.get_name());
         command.about(about.map(|row| row.about).unwrap_or_default()).bin_name(name)
     })
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 
 use super::args::{Words, parse, truth};
 use super::exit;
+use super::name;
 use super::settings::absolute;
 use crate::container::{ExecOptions, Settings, exec};
 use crate::error::Error;
@@ -106,7 +107,7 @@ pub(crate) fn exec(settings: &Settings, words: Words) -> Result<u8> {
     let mut exec: Exec = parse(words)?;
     let id = std::mem::take(&mut exec.id);
     let done = if exec.process.is_none() && exec.command.is_empty() {
-        Err(Error::new("no command given").hint("see onggi exec --help"))
+        Err(Error::new("no command given").hint(format!("see {} exec --help", name::own())))
     } else {
         exec::exec(settings, &id, &exec.into())
     };

@@ -9,6 +9,7 @@ mod duration;
 mod events;
 mod exec;
 mod exit;
+mod name;
 mod output;
 mod ps;
 mod settings;
@@ -82,13 +83,16 @@ fn begin(words: Words) -> Result<u8> {
     let own = if sealed { seal::seal()? } else { None };
     let inherited = mark_inherited(own)?;
     let globals: Globals =
-        args::parse_with(words, |command| command.bin_name("onggi").after_help(overview()))?;
+        args::parse_with(words, |command| command.bin_name(name::own()).after_help(overview()))?;
     log::open(globals.log.as_deref(), globals.log_format, globals.level())?;
+    if globals.criu.is_some() {
+        log::warn("--criu: not used, checkpoints are not built yet");
+    }
     if globals.version {
         return show::version();
     }
     let Some(args::Rest::Command(mut words)) = globals.command.clone() else {
-        return Err(Error::new("no command given").hint("see onggi --help").into());
+        return Err(Error::new("no command given").hint(see_help()).into());
     };
     let name = words.remove(0);
     let command = find(&name)?;
@@ -105,13 +109,21 @@ fn find(name: &OsString) -> Result<&'static Command> {
     if NOT_BUILT.contains(&&*shown) {
         return Err(Error::new(format!("{shown} is not built yet")).into());
     }
-    Err(Error::new(format!("unknown command {shown:?}")).hint("see onggi --help").into())
+    Err(Error::new(format!("unknown command {shown:?}")).hint(see_help()).into())
+}
+
+fn see_help() -> String {
+    format!("see {} --help", name::own())
 }
 
 /// The list of commands below the global options.
 fn overview() -> String {
     let rows = COMMANDS.iter().map(|command| format!("\n  {:<9} {}", command.name, command.about));
-    format!("Commands:{}\n\nonggi COMMAND --help tells a command's own options.", rows.collect::<String>())
+    format!(
+        "Commands:{}\n\n{} COMMAND --help tells a command's own options.",
+        rows.collect::<String>(),
+        name::own()
+    )
 }
 
 /// `onggi help [COMMAND]`

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::args::Globals;
+use super::name;
 use crate::container::{CgroupManager, Settings};
 use crate::log;
 
@@ -16,7 +17,7 @@ pub(crate) fn from(globals: Globals) -> Settings {
     };
     let root = globals.root.unwrap_or_else(|| {
         let uid = nix::unistd::geteuid().as_raw();
-        default_root(std::env::var_os("XDG_RUNTIME_DIR"), || uid != 0 || is_mapped())
+        default_root(name::own(), std::env::var_os("XDG_RUNTIME_DIR"), || uid != 0 || is_mapped())
     });
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     Settings {
@@ -42,11 +43,11 @@ pub(crate) fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// `/run/onggi`, or the user's own runtime directory. podman sets XDG_RUNTIME_DIR to nothing, which means unset.
-fn default_root(runtime_dir: Option<OsString>, rootless: impl FnOnce() -> bool) -> PathBuf {
+/// `/run/NAME`, or the user's own runtime directory. podman sets XDG_RUNTIME_DIR to nothing, which means unset.
+fn default_root(name: &str, runtime_dir: Option<OsString>, rootless: impl FnOnce() -> bool) -> PathBuf {
     match runtime_dir {
-        Some(directory) if !directory.is_empty() && rootless() => Path::new(&directory).join("onggi"),
-        _ => PathBuf::from("/run/onggi"),
+        Some(directory) if !directory.is_empty() && rootless() => Path::new(&directory).join(name),
+        _ => Path::new("/run").join(name),
     }
 }
 
@@ -67,12 +68,13 @@ mod tests {
 
     #[test]
     fn the_default_root_is_the_users_own_only_when_rootless() {
-        let root = |dir: Option<&str>, rootless| default_root(dir.map(OsString::from), || rootless);
+        let root = |dir: Option<&str>, rootless| default_root("onggi", dir.map(OsString::from), || rootless);
         assert_eq!(root(None, false), Path::new("/run/onggi"));
         assert_eq!(root(Some("/run/user/0"), false), Path::new("/run/onggi"));
         assert_eq!(root(Some("/run/user/7"), true), Path::new("/run/user/7/onggi"));
         assert_eq!(root(Some(""), true), Path::new("/run/onggi"));
         assert_eq!(root(None, true), Path::new("/run/onggi"));
+        assert_eq!(default_root("runc", None, || false), Path::new("/run/runc"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use super::args::{Words, parse};
-use super::output;
+use super::{name, output};
 use crate::container::{Settings, features, list, seccomp, state};
 
 #[derive(Debug, Parser)]
@@ -71,8 +71,8 @@ pub(crate) fn features(_: &Settings, words: Words) -> Result<u8> {
 /// `onggi --version`: engines read the first line and the one of the spec.
 pub(crate) fn version() -> Result<u8> {
     output::print(&format!(
-        "onggi version {}\ncommit: {}\nspec: {}\nlibseccomp: {}\n",
-        env!("CARGO_PKG_VERSION"),
+        "{}\ncommit: {}\nspec: {}\nlibseccomp: {}\n",
+        name::version(),
         features::COMMIT,
         features::VERSION_MAX,
         seccomp::library()

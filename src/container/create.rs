@@ -188,14 +188,14 @@ impl Creation {
         let planned = resctrl.as_ref().map(|resctrl| resctrl.record().clone());
         let saved = Saved { cgroup: Some(survey.record()), resctrl: planned, ..saved };
         let mut claim = Claim::new(&root, &id, saved)?;
-        let filter = seccomp::program(settings, plan.seccomp.as_ref(), claim.dir())?;
+        let filter = seccomp::program(settings, &plan.seccomp, claim.dir()).map_err(|e| claim.at(e))?;
         let pidfd_socket = options.pidfd_socket.as_deref().map(socket::connect_stream).transpose();
         let pidfd_socket = pidfd_socket.map_err(|e| e.at("--pidfd-socket"))?;
         let way = console.open()?;
         let mut cgroup = survey.create()?;
         cgroup.limit()?;
         resctrl.iter_mut().try_for_each(Resctrl::prepare)?;
-        let (gate, notify) = open_doors(settings, &plan, claim.dir(), gate)?;
+        let (gate, notify) = open_doors(settings, &plan, claim.dir(), gate).map_err(|e| claim.at(e))?;
         let opened = handles::open(&plan.handles)?;
         let shared = Shared::new()?;
         let (link, far) = Link::pair()?;

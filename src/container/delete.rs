@@ -12,7 +12,7 @@ use super::kill::thaw;
 use super::process::Process;
 use super::state::{self, Facts, State, Status};
 use super::store::{self, LOCK_WAIT, Locked, Opened, Saved, Seen};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::init::hook;
 
 /// How long a process may take to die of SIGKILL.
@@ -76,7 +76,7 @@ fn refuse_unless_stopped(id: &str, facts: &Facts) -> Result<()> {
         return Ok(());
     }
     let status = facts.status;
-    Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}"))
+    Err(Error::new(format!("cannot delete container {id} {} {status}", phrases::DELETE_NOT_STOPPED))
         .hint(format!("delete --force {id} kills it first")))
 }
 

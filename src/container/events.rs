@@ -18,7 +18,7 @@ use crate::cgroup::Record;
 use crate::cgroup::oom::{Notice, OomWatch};
 use crate::cgroup::resctrl::{self, usage::Usage};
 use crate::cgroup::stats::Stats;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::sys::poll::{Interest, poll};
 
 /// One line of the output, in runc's words.
@@ -95,7 +95,7 @@ impl Watched {
 
 /// runc's phrase.
 fn not_running(id: &ContainerId) -> Error {
-    Error::new(format!("container with id {} is not running", id.as_str()))
+    Error::new(format!("container with id {} {}", id.as_str(), phrases::NOT_RUNNING_WITH_ID))
 }
 
 /// What the container uses now, as one line of JSON with its end.

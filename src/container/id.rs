@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 
 const LONGEST: usize = 1024;
 const PIECE: usize = 254;
@@ -25,7 +25,7 @@ impl ContainerId {
         let wrong = |reason: &str| {
             let shown: String = id.chars().take(64).collect();
             let dots = if shown.len() < id.len() { "…" } else { "" };
-            Err(Error::new(format!("invalid container ID format: {reason}"))
+            Err(Error::new(format!("{}: {reason}", phrases::INVALID_ID))
                 .at(format!("container id {shown:?}{dots}")))
         };
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);

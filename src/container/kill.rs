@@ -7,7 +7,7 @@ use super::Settings;
 use super::id::ContainerId;
 use super::state::{self, Facts, Status};
 use super::store::{Saved, Seen};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::sys::pidfd;
 use std::os::fd::AsFd;
 
@@ -46,7 +46,7 @@ fn send(saved: &Saved, facts: &Facts, signal: i32, all: bool) -> Result<()> {
             reached |= process.is_some_and(|process| process.pid() == pid);
             reach(pid, signal)
         })?,
-        None if !reached && !all => return Err(Error::new("container not running")),
+        None if !reached && !all => return Err(Error::new(phrases::NOT_RUNNING)),
         None => {}
     }
     // Without control groups, or rootless, the process may be in none of those that are recorded.

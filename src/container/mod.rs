@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 mod foreground;
+mod foreign;
 pub(crate) mod gate;
 mod handles;
 mod id;

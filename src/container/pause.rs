@@ -8,7 +8,7 @@ use super::process::Process;
 use super::state::{Facts, Status};
 use super::store::{Locked, Saved};
 use crate::cgroup::Record;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 
 /// Stops a created or running container, and waits until it stands still.
 ///
@@ -22,7 +22,7 @@ pub(crate) fn pause(settings: &Settings, id: &str) -> Result<()> {
         let facts = Facts::of_locked(&locked)?;
         match (facts.status, &facts.process) {
             (Status::Created | Status::Running, Some(process)) => freeze(cgroup?, process),
-            (other, _) => Err(Error::new("container not running").hint(format!("it is {other}"))),
+            (other, _) => Err(Error::new(phrases::NOT_RUNNING).hint(format!("it is {other}"))),
         }
     };
     act().map_err(|error: Error| error.during(format!("pause {id}")))
@@ -33,7 +33,7 @@ fn freeze(cgroup: &Record, process: &Process) -> Result<()> {
     let frozen = cgroup.freeze(process.pid());
     if process.is_doomed()? {
         cgroup.thaw()?;
-        return Err(Error::new("container not running").hint("it was killed meanwhile"));
+        return Err(Error::new(phrases::NOT_RUNNING).hint("it was killed meanwhile"));
     }
     frozen
 }
@@ -54,7 +54,7 @@ pub(crate) fn resume(settings: &Settings, id: &str) -> Result<()> {
             {
                 cgroup?.thaw()
             }
-            other => Err(Error::new("container not paused").hint(format!("it is {other}"))),
+            other => Err(Error::new(phrases::NOT_PAUSED).hint(format!("it is {other}"))),
         }
     };
     act().map_err(|error: Error| error.during(format!("resume {id}")))

@@ -12,7 +12,7 @@ use super::Settings;
 use super::id::ContainerId;
 use super::state::{Facts, Status};
 use super::store::Seen;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::sys::poll::{Interest, poll};
 use crate::sys::{pidfd, process};
 
@@ -78,7 +78,7 @@ fn start(options: &[OsString], said: &std::fs::File) -> Result<Child> {
     process::die_with_us(&mut command);
     process::start_with_default_signals(&mut command);
     command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new("exec: \"ps\": executable file not found in $PATH")
+        std::io::ErrorKind::NotFound => Error::new(format!("exec: \"ps\": {}", phrases::NOT_IN_PATH))
             .hint("ps(1) is in the package procps; --format json does without it"),
         _ => call("execve(\"ps\")", &error),
     })

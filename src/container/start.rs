@@ -5,7 +5,7 @@ use super::notify::Forwarder;
 use super::state::{Facts, State, Status};
 use super::store::{Locked, Saved};
 use super::{Settings, attend, gate, seccomp};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::init::hook;
 use crate::init::link::Link;
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
         match status {
             Status::Created => {
                 let notify = Forwarder::listen(settings, locked.dir())?;
-                go(&locked)?;
+                go(settings, &locked)?;
                 // Others may act on the container while it gets ready.
                 drop(locked);
                 if let (Some(notify), Some(process)) = (notify, process) {
@@ -28,21 +28,21 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
                 }
                 Ok(())
             }
-            Status::Stopped => Err(Error::new("cannot start a container that has stopped")),
-            Status::Running => Err(Error::new("cannot start an already running container")),
-            other => Err(Error::new(format!("cannot start a container that is {other}"))),
+            Status::Stopped => Err(Error::new(phrases::START_STOPPED)),
+            Status::Running => Err(Error::new(phrases::START_RUNNING)),
+            other => Err(Error::new(format!("{} {other} state", phrases::START_IN_STATE))),
         }
     };
     act().map_err(|e: Error| e.during(format!("start {id}")))
 }
 
-fn go(locked: &Locked) -> Result<()> {
+fn go(settings: &Settings, locked: &Locked) -> Result<()> {
     let saved = locked.saved()?;
     let pid = AtomicU32::new(saved.pid.unwrap_or(0) as u32);
     let agent = seccomp::Caller::connect(saved, Status::Creating, &pid)?;
     let listens = agent.is_some();
     let gate = gate::connect(locked.dir())?;
-    let gate = gate.ok_or_else(|| Error::new("cannot start an already running container"))?;
+    let gate = gate.ok_or_else(|| Error::new(phrases::START_RUNNING))?;
     let link = Link::of(gate);
     link.go()?;
     attend::until_gone(&link, agent).inspect_err(|_| {
@@ -51,7 +51,10 @@ fn go(locked: &Locked) -> Result<()> {
             let _ = super::delete::stop(saved);
         }
     })?;
-    gate::remove(locked.dir())?;
+    // It runs: a state directory that has become read-only does not change that.
+    if let Err(error) = gate::remove(locked.dir()) {
+        (settings.warn)(&error.at(format_args!("start {}", saved.id)).to_string());
+    }
     run_poststart(saved).inspect_err(|_| {
         // The error that brought us here is the one to report; `delete --force` finishes what fails now.
         let _ = super::delete::stop(saved);

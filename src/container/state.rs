@@ -169,12 +169,12 @@ pub(super) fn of(seen: &mut Seen) -> Result<State> {
     Ok(State { owner: Some(owner(seen.saved().owner)), ..State::new(seen.saved(), status) })
 }
 
-/// The user's name in /etc/passwd, or else the number. Not by getpwuid(3): a static program has no NSS.
+/// The user's name in /etc/passwd, or else the number behind a #, as runc has it. Not by getpwuid(3): a static program has no NSS.
 fn owner(uid: u32) -> String {
     let mut passwd = Vec::new();
     let read = File::open("/etc/passwd").and_then(|file| file.take(1 << 20).read_to_end(&mut passwd));
     let passwd = if read.is_ok() { String::from_utf8_lossy(&passwd) } else { "".into() };
-    name_of(uid, &passwd).unwrap_or_else(|| uid.to_string())
+    name_of(uid, &passwd).unwrap_or_else(|| format!("#{uid}"))
 }
 
 fn name_of(uid: u32, passwd: &str) -> Option<String> {
@@ -347,6 +347,6 @@ mod tests {
         assert_eq!(name_of(0, passwd).as_deref(), Some("root"));
         assert_eq!(name_of(1000, passwd).as_deref(), Some("a"));
         assert_eq!(name_of(7, passwd), None);
-        assert_eq!(owner(4_000_000_000), "4000000000");
+        assert_eq!(owner(4_000_000_000), "#4000000000");
     }
 }

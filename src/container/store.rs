@@ -26,9 +26,10 @@ use std::time::{Duration, SystemTime};
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+use super::foreign;
 use super::id::{ContainerId, DEEPEST};
 use crate::cgroup::{Record, resctrl};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::plan::exec::Joining;
 use crate::plan::step::Hook;
 use crate::spec;
@@ -37,12 +38,12 @@ use crate::sys::dir::{self, EEXIST, ENOENT};
 /// How long to wait for another runtime process to let go of a container.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-const STATE: &str = "state.json";
+pub(super) const STATE: &str = "state.json";
 /// The program of linux.seccomp in a container's directory.
 pub(super) const FILTER: &str = "seccomp";
 /// The directory of compiled programs below the state root.
 pub(super) const FILTERS: &str = ":seccomp";
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Annotations and hooks come from a config.json, which has a bound of its own.
 const STATE_LIMIT: u64 = 64 << 20;
 /// How often a directory may vanish under our hands before that is an error.
@@ -246,9 +247,8 @@ fn absent<T>(error: Error) -> Result<Option<T>> {
     if error.errno() == ENOENT { Ok(None) } else { Err(error) }
 }
 
-/// runc's words.
 pub(crate) fn already_exists() -> Error {
-    Error::new("container with given ID already exists")
+    Error::new(phrases::ALREADY_EXISTS)
 }
 
 /// Whether somebody has claimed the id.
@@ -259,9 +259,8 @@ pub(crate) fn exists(root: &Path, id: &ContainerId) -> bool {
     )
 }
 
-/// runc's words; engines look for `does not exist`.
 pub(crate) fn no_such_container() -> Error {
-    Error::new("container does not exist")
+    Error::new(phrases::NO_SUCH_CONTAINER)
 }
 
 fn busy(place: &Place, waited: Duration) -> Error {
@@ -319,6 +318,11 @@ impl Locked {
             // a deleted one has no state (or one whose creator was killed at once), so the check costs nothing else.
             if damage.is_some() && !dir::is_at(dir.as_fd(), place.parent.as_fd(), &place.name)? {
                 continue;
+            }
+            if damage.is_some()
+                && let Some(foreign) = foreign::why(dir.as_fd(), &place.path())?
+            {
+                return Err(foreign);
             }
             return Ok(Opened::Held(Box::new(Locked { place, dir, saved, damage, doomed: false })));
         }
@@ -410,7 +414,9 @@ impl Claim {
                 Ok(()) => return Ok(Claim(Locked { place, dir, saved, damage: None, doomed: true })),
                 Err(error) if error.errno() == ENOENT => {}
                 Err(error) => {
-                    let _ = place.wipe(dir.as_fd(), false);
+                    // Nothing is in it; the error may be a lack of descriptors, and this takes none.
+                    let _ = dir::remove(place.parent.as_fd(), &place.name);
+                    place.leave();
                     return Err(at(error));
                 }
             }
@@ -426,6 +432,11 @@ impl Claim {
     /// The container's directory.
     pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.0.dir()
+    }
+
+    /// An error of something in the container's directory, which its path then tells.
+    pub(crate) fn at(&self, error: Error) -> Error {
+        error.at(self.0.place.path().display())
     }
 
     /// The container stays. Before this, an [`Claim::update`] must have set [`Saved::ready`], with the gate bound.
@@ -449,16 +460,21 @@ impl Seen {
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self> {
         let place = Place::find(root, id)?.ok_or_else(no_such_container)?;
         let dir = place.open()?.ok_or_else(no_such_container)?;
-        match Saved::load(dir.as_fd(), id) {
-            Ok(saved) => Ok(Seen { id: id.clone(), dir, saved }),
-            // Just claimed, just deleted, or its creator was killed at once.
-            Err(error) if error.errno() == ENOENT => Err(no_such_container().hint(format!(
-                "its directory does: if nobody creates it now, delete --force {id} removes it"
-            ))),
-            Err(error) => Err(error
-                .at(place.path().join(STATE).display())
-                .hint(format!("delete --force {id} removes the container"))),
+        let error = match Saved::load(dir.as_fd(), id) {
+            Ok(saved) => return Ok(Seen { id: id.clone(), dir, saved }),
+            Err(error) => error,
+        };
+        if let Some(foreign) = foreign::why(dir.as_fd(), &place.path())? {
+            return Err(foreign);
         }
+        // Just claimed, just deleted, or its creator was killed at once.
+        if error.errno() == ENOENT {
+            return Err(no_such_container().hint(format!(
+                "its directory does: if nobody creates it now, delete --force {id} removes it"
+            )));
+        }
+        let at = place.path().join(STATE);
+        Err(error.at(at.display()).hint(format!("delete --force {id} removes the container")))
     }
 
     /// What is known of the container.

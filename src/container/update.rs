@@ -8,7 +8,7 @@ use super::store::{Locked, Saved};
 use super::{Settings, probe};
 use crate::cgroup::systemd::Told;
 use crate::cgroup::{Record, limit, systemd};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::plan::cgroup::update::{self as plan, Devices, Update};
 use crate::plan::resctrl::{self, Schema};
 use crate::spec::Part;
@@ -33,7 +33,7 @@ pub(crate) fn update(settings: &Settings, id: &str, options: &UpdateOptions) -> 
         let mut locked = Locked::open(&settings.root, &ContainerId::new(id)?)?;
         let status = { Facts::of_locked(&locked)?.status };
         if !matches!(status, Status::Created | Status::Running | Status::Paused) {
-            return Err(Error::new("container not running").hint(format!("it is {status}")));
+            return Err(Error::new(phrases::NOT_RUNNING).hint(format!("it is {status}")));
         }
         let saved = locked.saved()?;
         let schemata = schemata(saved, options)?;

@@ -1,7 +1,7 @@
 //! The steps that turn init into the container's process: ids, capabilities, limits, working directory, executable.
 
 use super::Init;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::plan::step::{Become, show};
 use crate::sys::fs;
 use crate::sys::process::{self, CapabilitySets};
@@ -146,8 +146,7 @@ impl Init<'_> {
         }
         let name = show(name);
         Err(denied.unwrap_or_else(|| {
-            Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
-                .hint(format!("PATH={path}"))
+            Error::new(format!("exec: {name:?}: {}", phrases::NOT_IN_PATH)).hint(format!("PATH={path}"))
         }))
     }
 }
@@ -192,9 +191,9 @@ fn executable(path: &CStr) -> Result<()> {
 fn not_executable(name: &CStr, error: &Error) -> Error {
     let name = show(name);
     let reason = match error.errno() {
-        libc::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
-        libc::EACCES => format!("exec: {name:?}: permission denied"),
-        libc::ENOTDIR => format!("exec: {name:?}: stat {name}: not a directory"),
+        libc::ENOENT => format!("exec: {name:?}: stat {name}: {}", phrases::NO_SUCH_FILE),
+        libc::EACCES => format!("exec: {name:?}: {}", phrases::PERMISSION_DENIED),
+        libc::ENOTDIR => format!("exec: {name:?}: stat {name}: {}", phrases::NOT_A_DIRECTORY),
         libc::ELOOP => format!("exec: {name:?}: a magic link, or too many links"),
         _ => return error.clone(),
     };

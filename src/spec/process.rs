@@ -2,7 +2,7 @@
 //! are the plan's to drop with a warning; only names that nobody knows are refused, while loading.
 
 use super::{Quoted, Rule, ids, linux_list, list, namespace, quoted, require};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 /// The demands.
@@ -42,7 +42,10 @@ fn cwd(spec: &Spec) -> Result<()> {
 fn args(spec: &Spec) -> Result<()> {
     with(spec, |process| match list(process.args()) {
         [] => Err(Error::new("missing or empty")),
-        [first, ..] if first.is_empty() => Err(Error::new("empty").at("process.args[0]")),
+        [first, ..] if first.is_empty() => {
+            // docker passes an empty command on, and knows the phrase.
+            Err(Error::new(format!("exec: \"\": {}", phrases::NOT_IN_PATH)).at("process.args[0]"))
+        }
         _ => Ok(()),
     })
 }

@@ -96,7 +96,10 @@ fn process_and_its_strings() {
         (&[("/process/cwd", json!("/\0"))], &format!("process.cwd: NUL byte at position 1 {process}")),
         (&[("/process/args", Value::Null)], &format!("process.args: missing or empty {process}")),
         (&[("/process/args", json!([]))], &format!("process.args: missing or empty {process}")),
-        (&[("/process/args", json!([""]))], &format!("process.args[0]: empty {process}")),
+        (
+            &[("/process/args", json!([""]))],
+            &format!("process.args[0]: exec: \"\": executable file not found in $PATH {process}"),
+        ),
         (
             &[("/process/args", json!(["a", "b\0"]))],
             &format!("process.args[1]: NUL byte at position 1 {process}"),

@@ -13,7 +13,7 @@ use super::store::Seen;
 use super::terminal::Console;
 use super::{ExecOptions, Settings, create, foreground, probe, seccomp};
 use crate::cgroup::entrance::Entrance;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, phrases};
 use crate::plan::cgroup::sub::SubCgroups;
 use crate::plan::exec::{self as planning, Request};
 use crate::plan::host::Host;
@@ -58,14 +58,12 @@ fn enterable(seen: &mut Seen, ignore_paused: bool) -> Result<Alive> {
     match (status, process) {
         (Status::Running, Some(process)) => Ok(process),
         (Status::Paused, Some(process)) if ignore_paused => Ok(process),
-        (Status::Paused, _) => {
-            Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"))
-        }
+        (Status::Paused, _) => Err(Error::new(phrases::EXEC_PAUSED)),
         (Status::Creating, _) => Err(Error::new("cannot exec in a container that is being created")),
         _ => Err(stopped()),
     }
 }
 
 fn stopped() -> Error {
-    Error::new("cannot exec in a stopped container")
+    Error::new(phrases::EXEC_STOPPED)
 }

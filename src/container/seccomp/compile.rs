@@ -57,7 +57,8 @@ pub(super) fn compile(profile: &LinuxSeccomp) -> Result<Compiled> {
 fn translate(profile: &LinuxSeccomp) -> Result<Compiled> {
     let rules = profile.syscalls().as_deref().unwrap_or_default();
     let default = action(profile.default_action(), profile.default_errno_ret());
-    let mut context = ScmpFilterContext::new(default).map_err(|e| refused("seccomp_init", &e))?;
+    let mut context =
+        ScmpFilterContext::new(default).map_err(|e| refused("seccomp_init", &e).at("linux.seccomp"))?;
     let architectures = add_architectures(&mut context, profile)?;
     let names: usize = rules.iter().map(|rule| rule.names().len()).sum();
     if names > TREE {

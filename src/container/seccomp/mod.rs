@@ -53,7 +53,7 @@ const OPERATORS: [Operator; 7] = [
 /// The kernel knows no filters, or not these flags; libseccomp refuses a rule.
 pub(super) fn program(
     settings: &Settings,
-    filter: Option<&Filter>,
+    filter: &Option<Filter>,
     container: BorrowedFd<'_>,
 ) -> Result<Option<Vec<u8>>> {
     let Some(filter) = filter else { return Ok(None) };

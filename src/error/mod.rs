@@ -2,6 +2,8 @@
 //! path, and why the kernel refused. It is built where the failure happens, completed on its way up
 //! ([`Error::at`], [`Error::during`]), and printed once, at the edge. It knows no module above it.
 
+pub(crate) mod phrases;
+
 use std::fmt;
 
 /// What went wrong, as a person can act on it.
