@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::harness::{Call, Output, Sandbox, until};
+use crate::harness::{Call, Output, Sandbox, reap_orphans, until};
 use crate::image::IMAGE;
 use crate::place::Place;
 
@@ -92,7 +92,16 @@ impl Client {
     /// Removes the test's container, alive or not; nothing of it may be left.
     #[track_caller]
     pub(crate) fn remove(&self, sandbox: &Sandbox) {
-        let output = self.call(sandbox, &["rm", "--force", &sandbox.token]).finish().ok();
+        // podman first waits for what a signal does to a process that does not listen.
+        let words: &[&str] =
+            if self.kind == Kind::Docker { &["rm", "--force"] } else { &["rm", "--force", "--time", "0"] };
+        let mut call = self.call(sandbox, &[words, &[&sandbox.token]].concat()).spawn();
+        // A container whose keeper was killed is this program's child.
+        until(20, || {
+            reap_orphans();
+            call.has_ended()
+        });
+        let output = call.finish().ok();
         sandbox.clean(&output);
     }
 

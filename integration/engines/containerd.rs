@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::features::sized;
 use crate::harness::{Call, Layout, Need, Output, Pty, Sandbox, is_alive, output, patience, until};
 use crate::image::{self, IMAGE};
 use crate::place::{ONGGI, Place, shared};
@@ -226,9 +227,8 @@ fn tty(sandbox: &mut Sandbox) {
     let pty = Pty::new(33, 101);
     let call = run(&place, sandbox, &["--rm", "--tty"], &["sh"]).on(&pty).spawn();
     pty.see("# ");
-    pty.type_in("tty; stty size\n");
+    pty.type_in(&sized("33 101"));
     pty.see("/dev/pts/0");
-    pty.see("33 101");
     pty.type_in("exit 7\n");
     let output = call.finish().code(7);
     sandbox.clean(&output);
@@ -256,8 +256,8 @@ fn exec_with_tty(sandbox: &mut Sandbox) {
     let words = ["task", "exec", "--exec-id", "e1", "--tty", &sandbox.token, "sh"];
     let call = ctr(&place, sandbox, &words).on(&pty).spawn();
     pty.see("# ");
-    pty.type_in("stty size\n");
-    pty.see("20 70");
+    pty.type_in(&sized("20 70"));
+    pty.see("/dev/pts/0");
     pty.type_in("exit 5\n");
     call.finish().code(5);
     remove(&place, sandbox);

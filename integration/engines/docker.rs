@@ -43,8 +43,9 @@ engine! { DOCKER, docker {
 
 /// dockerd with this daemon.json, and the image.
 pub(crate) fn open(layout: Layout, config: &str) -> Place {
-    let place = Place::open(layout);
+    let mut place = Place::open(layout);
     place.write("/etc/docker/daemon.json", config);
+    place.at_the_end(&["sh", "-c", "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force"]);
     start(&place);
     let archive = image::make(place.sandbox());
     place.call(place.sandbox(), &["docker", "load", "--input", archive.to_str().unwrap()]).finish().ok();
@@ -52,7 +53,10 @@ pub(crate) fn open(layout: Layout, config: &str) -> Place {
 }
 
 fn start(place: &Place) {
-    place.start_daemon(&["dockerd"], &["docker", "version"]);
+    // A daemon that may not protect itself from the OOM killer must be told not to.
+    let may = Need::SYS_RESOURCE.is_met(place.sandbox().layout);
+    let words: &[&str] = if may { &["dockerd"] } else { &["dockerd", "--oom-score-adjust", "0"] };
+    place.start_daemon(words, &["docker", "version"]);
 }
 
 /// A client of that daemon.

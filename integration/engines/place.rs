@@ -160,7 +160,7 @@ impl Place {
         fs::read_to_string(self.inside(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// A command that ends what the engine itself keeps running.
+    /// A command that ends what the engine still runs: containers of tests that failed, processes of its own.
     pub(crate) fn at_the_end(&mut self, words: &[&str]) {
         self.last = words.iter().map(|&word| word.to_owned()).collect();
     }
@@ -170,7 +170,11 @@ impl Place {
     pub(crate) fn start_daemon(&self, words: &[&str], question: &[&str]) {
         let mut daemon = self.call(&self.sandbox, words).through(&["setsid"]).spawn();
         let answers = || self.call(&self.sandbox, question).finish().status.success();
-        let up = until(60, || daemon.has_ended() || answers());
+        let up = until(60, || {
+            // What a killed daemon has left is this program's child.
+            reap_orphans();
+            daemon.has_ended() || answers()
+        });
         assert!(up && !daemon.has_ended(), "{} does not come up: {}", words[0], last_lines(&daemon.stderr()));
         *self.daemon() = Some(daemon);
     }

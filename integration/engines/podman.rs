@@ -53,8 +53,9 @@ pub(crate) fn place(sandbox: &Sandbox) -> Arc<Place> {
 }
 
 fn open(layout: Layout) -> Place {
-    let place = Place::open(layout);
+    let mut place = Place::open(layout);
     configure(&place);
+    place.at_the_end(&["podman", "--runtime", "onggi", "rm", "--all", "--force"]);
     let archive = image::make(place.sandbox());
     place.call(place.sandbox(), &["podman", "load", "--input", archive.to_str().unwrap()]).finish().ok();
     place
@@ -62,7 +63,16 @@ fn open(layout: Layout) -> Place {
 
 /// What docs/engines.md says, and a range of ids for `--userns=auto`.
 pub(crate) fn configure(place: &Place) {
-    place.write("/etc/containers/containers.conf.d/onggi.conf", include_str!("config/podman.conf"));
+    let configure =
+        |name: &str, text| place.write(&format!("/etc/containers/containers.conf.d/{name}"), text);
+    configure("onggi.conf", include_str!("config/podman.conf"));
+    if !Need::SYS_RESOURCE.is_met(place.sandbox().layout) {
+        // podman asks for limits that may not be given here.
+        configure(
+            "limits.conf",
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n",
+        );
+    }
     for file in ["/etc/subuid", "/etc/subgid"] {
         let ranges = fs::read_to_string(place.inside(file)).unwrap_or_default();
         place.write(file, &format!("{ranges}containers:2000000:200000\n"));
@@ -79,11 +89,12 @@ fn client(sandbox: &Sandbox, options: &[&str]) -> Client {
 }
 
 fn as_the_default_runtime(sandbox: &mut Sandbox) {
-    let place = place(sandbox);
-    let file = sandbox.file("default.conf", include_str!("config/podman-default.conf"));
-    let call = place.call(sandbox, &["podman", "info", "--format", "{{.Host.OCIRuntime.Path}}"]);
-    let output = call.env("CONTAINERS_CONF_OVERRIDE", file).finish().ok();
-    assert_eq!(output.text(), crate::place::ONGGI);
+    let place = Place::open(sandbox.layout);
+    configure(&place);
+    place.write("/etc/containers/containers.conf.d/runtime.conf", include_str!("config/podman-default.conf"));
+    let words = ["podman", "info", "--format", "{{.Host.OCIRuntime.Path}}"];
+    assert_eq!(place.call(sandbox, &words).finish().ok().text(), crate::place::ONGGI);
+    assert_eq!(place.close(), Vec::<String>::new());
 }
 
 fn user_namespace(sandbox: &mut Sandbox) {
@@ -134,11 +145,15 @@ fn without_cgroups(sandbox: &mut Sandbox) {
     client.remove(sandbox);
 }
 
-/// conmon, which stands between podman and the container, is killed: podman still removes all of it.
+/// conmon, which stands between podman and the container, is killed: podman still ends the container, but does not have
+/// the runtime delete it.
 fn engine_killed(sandbox: &mut Sandbox) {
     let client = podman(sandbox);
     client.start(sandbox, &[], &["sleep", "1000"]);
+    let id = client.inspect(sandbox, ".Id");
     let conmon = client.inspect(sandbox, ".State.ConmonPid").parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(conmon), nix::sys::signal::Signal::SIGKILL).unwrap();
     client.remove(sandbox);
+    client.place.call(sandbox, &[crate::place::ONGGI, "delete", "--force", &id]).finish().ok();
+    assert!(!client.place.inside(&format!("/run/onggi/{id}")).exists());
 }

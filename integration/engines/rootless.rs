@@ -59,8 +59,9 @@ fn open(layout: Layout) -> Place {
     let archive = image::make(place.sandbox());
     let load = ["podman", "load", "--input", archive.to_str().unwrap()];
     place.call(place.sandbox(), &[&AS_TESTER[..], &load].concat()).finish().ok();
-    // Ends the process that keeps the user's namespaces.
-    place.at_the_end(&[&AS_TESTER[..], &["podman", "system", "migrate"]].concat());
+    // Also ends the process that keeps the user's namespaces.
+    let end = "podman --runtime onggi rm --all --force; podman system migrate";
+    place.at_the_end(&[&AS_TESTER[..], &["sh", "-c", end]].concat());
     place
 }
 
