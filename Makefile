@@ -17,8 +17,9 @@ NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
 NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               procps qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
-# Only where installing it starts nothing.
-NEED_ENGINES := $(if $(wildcard /run/systemd/system),,containerd)
+# Daemons only where installing them starts nothing: containerd for `make test`, all for `make engines`.
+NEED_CONTAINERD := $(if $(wildcard /run/systemd/system),,containerd)
+NEED_ENGINES    := $(if $(wildcard /run/systemd/system),,containerd podman buildah docker.io catatonit netavark iptables)
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
 ONGGI_STATIC := target/static/onggi
@@ -51,7 +52,7 @@ demo: ## install what is missing, build, run one container that shows what it se
 	@scripts/demo $(ONGGI_STATIC)
 
 test: ## install what is missing, run every test, some in a virtual machine too (root)
-	@scripts/need $(NEED_TEST) $(NEED_VM) $(NEED_ENGINES)
+	@scripts/need $(NEED_TEST) $(NEED_VM) $(NEED_CONTAINERD)
 	@$(STATIC)
 	@$(STATIC_TESTS)
 	@mkdir -p target && rm -f target/test.log

@@ -20,6 +20,7 @@ mod build;
 mod buildah;
 mod client;
 mod containerd;
+mod crio;
 mod docker;
 mod docker_default;
 mod image;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ("podman", podman::CASES),
         ("rootless", rootless::CASES),
         ("buildah", buildah::CASES),
+        ("crio", crio::CASES),
         ("docker", docker::CASES),
         ("docker_default", docker_default::CASES),
     ];
