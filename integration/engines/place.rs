@@ -165,18 +165,24 @@ impl Place {
         self.last = words.iter().map(|&word| word.to_owned()).collect();
     }
 
-    /// Starts the engine's daemon, and waits until `question` of it is answered.
+    /// Starts the engine's daemon, and waits until `question` of it is answered. A second time where it gives up by
+    /// itself: dockerd has no patience with its containerd, which an emulated machine has to read from the disk first.
     #[track_caller]
     pub(crate) fn start_daemon(&self, words: &[&str], question: &[&str]) {
-        let mut daemon = self.call(&self.sandbox, words).through(&["setsid"]).spawn();
         let answers = || self.call(&self.sandbox, question).finish().status.success();
-        let up = until(60, || {
-            // What a killed daemon has left is this program's child.
-            reap_orphans();
-            daemon.has_ended() || answers()
-        });
-        assert!(up && !daemon.has_ended(), "{} does not come up: {}", words[0], last_lines(&daemon.stderr()));
-        *self.daemon() = Some(daemon);
+        for again in [true, false] {
+            let mut daemon = self.call(&self.sandbox, words).through(&["setsid"]).spawn();
+            let up = until(60, || {
+                // What a killed daemon has left is this program's child.
+                reap_orphans();
+                daemon.has_ended() || answers()
+            });
+            if up && !daemon.has_ended() {
+                *self.daemon() = Some(daemon);
+                return;
+            }
+            assert!(again && up, "{} does not come up: {}", words[0], last_lines(&daemon.stderr()));
+        }
     }
 
     /// Sends the daemon a signal, and waits for its end.
