@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-kernels shell-vm install static lint bench clean help
+.PHONY: build demo test test-vm test-kernels shell-vm engines install static lint bench clean help
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -17,6 +17,9 @@ NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) conmon dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
 NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               procps qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
+# Daemons only where installing them starts nothing: containerd for `make test`, all for `make engines`.
+NEED_CONTAINERD := $(if $(wildcard /run/systemd/system),,containerd)
+NEED_ENGINES    := $(if $(wildcard /run/systemd/system),,containerd podman buildah docker.io catatonit netavark iptables)
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
 
 ONGGI_STATIC := target/static/onggi
@@ -27,6 +30,9 @@ STATIC_TESTS := scripts/static target/static/tests/
 VM     ?= small big big-v1
 KERNEL ?= trixie
 TESTS  ?=
+
+# `make engines`: where the engines are tried.
+ENGINES ?= host big:trixie big:sid big-v1:bookworm
 
 # What `make test` and .ci/run leave out in the virtual machines, because any machine proves it as well. New files of tests
 # are in until they are named here.
@@ -46,12 +52,13 @@ demo: ## install what is missing, build, run one container that shows what it se
 	@scripts/demo $(ONGGI_STATIC)
 
 test: ## install what is missing, run every test, some in a virtual machine too (root)
-	@scripts/need $(NEED_TEST) $(NEED_VM)
+	@scripts/need $(NEED_TEST) $(NEED_VM) $(NEED_CONTAINERD)
 	@$(STATIC)
 	@$(STATIC_TESTS)
 	@mkdir -p target && rm -f target/test.log
 	@failed=; \
-	for suite in '--lib -- --include-ignored --test-threads=1' '--test architecture' '--test integration' '--test runtime-tools'; do \
+	for suite in '--lib -- --include-ignored --test-threads=1' '--test architecture' '--test integration' '--test runtime-tools' \
+		'--test engines -- v1::containerd'; do \
 		echo "== cargo test $$suite"; \
 		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log || \
 			failed="$$failed$${failed:+, }cargo test $$suite"; \
@@ -86,6 +93,12 @@ shell-vm: ## a shell in a virtual machine: VM=small|big|big-v1 KERNEL=… (root)
 	@$(STATIC)
 	@$(STATIC_TESTS)
 	@INTERACTIVE=1 integration/vm/test $(firstword $(VM)) $(KERNEL)
+
+engines: ## drive onggi by containerd, podman, buildah and docker, print the table: ENGINES="host big:trixie …" (root)
+	@scripts/need $(NEED_ENGINES) $(NEED_VM)
+	@$(STATIC)
+	@$(STATIC_TESTS)
+	@TESTS='$(TESTS)' scripts/engines $(ENGINES)
 
 install: $(if $(DYNAMIC),build,static) ## install to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local): static, or with DYNAMIC=1 not
 	install -D -m 0755 $(if $(DYNAMIC),target/release/onggi,$(ONGGI_STATIC)) $(DESTDIR)$(PREFIX)/sbin/onggi

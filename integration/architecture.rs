@@ -308,6 +308,19 @@ fn every_invariant_is_listed() {
 }
 
 #[test]
+fn engines_are_configured_as_the_document_says() {
+    let document = read("docs/engines.md");
+    let mut breaches = Breaches::default();
+    for name in ["toml", "conf", "json"].iter().flat_map(|end| files("integration/engines/config", end)) {
+        let shown = format!("\n{}```\n", read(&name));
+        if !document.contains(&shown) {
+            breaches.0.push(format!("docs/engines.md does not show {name} as it is"));
+        }
+    }
+    breaches.none();
+}
+
+#[test]
 fn documents_name_files_that_exist() {
     let mut breaches = Breaches::default();
     for document in documents() {

@@ -51,6 +51,8 @@ cases! {
     env_without_an_equals_sign;
     the_error_names_operation_and_container;
     a_user_without_permission_is_told_so;
+    a_full_disk_below_the_state;
+    a_read_only_state_root;
 }
 
 fn missing_config(sandbox: &mut Sandbox) {
@@ -469,5 +471,25 @@ fn a_user_without_permission_is_told_so(sandbox: &mut Sandbox) {
     let bundle = sandbox.path("bundle");
     let call = sandbox.onggi(&["create", "--bundle", &bundle, &sandbox.token]).through(&words);
     let output = call.finish().error(&["config.json", "permission denied"]);
+    sandbox.clean(&output);
+}
+
+/// `create` with a file system of its own below the state root, mounted with these options and full.
+fn create_in(sandbox: &mut Sandbox, options: &str) -> crate::harness::Output {
+    fs::create_dir(sandbox.root()).unwrap();
+    let fill =
+        "mount -t tmpfs -o $0 state $1; dd if=/dev/zero of=$1/fill bs=4k 2>/dev/null; shift; exec \"$@\"";
+    let words =
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", fill, options, &sandbox.path("state")];
+    sandbox.args(&["/bin/true"]).begin("create", &[]).through(&words).finish()
+}
+
+fn a_full_disk_below_the_state(sandbox: &mut Sandbox) {
+    let output = create_in(sandbox, "size=64k").error(&["state", "ENOSPC", "no space left on device"]);
+    sandbox.clean(&output);
+}
+
+fn a_read_only_state_root(sandbox: &mut Sandbox) {
+    let output = create_in(sandbox, "ro").error(&["state", "EROFS", "read-only file system"]);
     sandbox.clean(&output);
 }

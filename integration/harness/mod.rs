@@ -27,4 +27,6 @@ pub(crate) use processes::{
 };
 pub(crate) use pty::Pty;
 pub(crate) use sandbox::{Sandbox, until};
+#[allow(unused_imports, reason = "only the tests of engines share something that must be taken down")]
+pub(crate) use world::main_and_then;
 pub(crate) use world::{binary, main};

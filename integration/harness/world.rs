@@ -15,11 +15,19 @@ use super::{Case, Layout, Sandbox, needs, processes};
 /// Tells the copy of this program which layout it is to run.
 const LAYOUT: &str = "ONGGI_TEST_LAYOUT";
 
-/// The whole program: `groups` are the files of tests with their names.
-pub(crate) fn main(groups: &[(&'static str, &'static [Case])]) -> ExitCode {
+/// The files of tests with their names.
+type Groups<'a> = &'a [(&'static str, &'static [Case])];
+
+/// The whole program.
+pub(crate) fn main(groups: Groups) -> ExitCode {
+    main_and_then(groups, Vec::new)
+}
+
+/// The whole program, where tests share something: `end` takes it down behind the last of them, and says what it left.
+pub(crate) fn main_and_then(groups: Groups, end: fn() -> Vec<String>) -> ExitCode {
     let args = Arguments::from_args();
     match std::env::var(LAYOUT).ok().and_then(|name| Layout::named(&name)) {
-        Some(layout) => run_layout(layout, groups, &args),
+        Some(layout) => run_layout(layout, groups, end, &args),
         None => run_both(),
     }
 }
@@ -39,7 +47,7 @@ fn run_both() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run_layout(layout: Layout, groups: &[(&'static str, &'static [Case])], args: &Arguments) -> ExitCode {
+fn run_layout(layout: Layout, groups: Groups, end: fn() -> Vec<String>, args: &Arguments) -> ExitCode {
     let lacking = needs::machine().or_else(|| layout.enter().err());
     let before = Traces::take();
     processes::adopt_orphans();
@@ -57,7 +65,10 @@ fn run_layout(layout: Layout, groups: &[(&'static str, &'static [Case])], args: 
         }
     }
     let conclusion = libtest_mimic::run(args, trials);
-    let left = if args.list { Vec::new() } else { before.compare(&Traces::take()) };
+    let mut left = end();
+    if !args.list {
+        left.extend(before.compare(&Traces::take()));
+    }
     for line in &left {
         println!("left behind by {}: {line}", layout.name());
     }

@@ -1,0 +1,74 @@
+//! docker with this runtime as the default: nothing is said when a container is run, nor when an image is built.
+
+use std::sync::Arc;
+
+use crate::build;
+use crate::client::Client;
+use crate::docker::{client, open};
+use crate::harness::{Layout, Need, Sandbox};
+use crate::place::{Place, shared};
+
+const DOCKER: Need = Need::Program("dockerd");
+const LIMITS: Need = Need::Controller("memory");
+
+engine! { DOCKER, docker {
+    run: LIMITS;
+    exit_codes: LIMITS;
+    tty: LIMITS;
+    exec: LIMITS;
+    exec_with_tty: LIMITS;
+    healthcheck: LIMITS;
+    limits: LIMITS;
+    update_and_stats: LIMITS;
+    pause_and_kill: LIMITS;
+    init: LIMITS, Need::Program("docker-init");
+    pid_of_another_container: LIMITS;
+    network_none: LIMITS;
+    network_host: LIMITS;
+    network_bridge: LIMITS;
+    volumes: LIMITS;
+    volumes_with_propagation: LIMITS;
+    read_only_root: LIMITS;
+    device: LIMITS, Need::File("/dev/fuse");
+    seccomp_profile: LIMITS;
+    apparmor: LIMITS, Need::AppArmor(true);
+    no_new_privileges: LIMITS;
+    capabilities: LIMITS;
+    stop_with_timeout: LIMITS;
+    restart_policy: LIMITS;
+  }
+    build_of_a_dockerfile: LIMITS;
+    user_namespace: LIMITS, Need::File("/home/tester");
+}
+
+fn default(layout: Layout) -> Place {
+    open(layout, include_str!("config/docker-default.json"))
+}
+
+fn docker(sandbox: &Sandbox) -> Client {
+    client(shared("docker_default", sandbox.layout, default), &[])
+}
+
+/// By the classic builder, which has its containers made by the daemon.
+fn build_of_a_dockerfile(sandbox: &mut Sandbox) {
+    let client = docker(sandbox);
+    let folder = build::folder(sandbox);
+    let words = ["build", "--network", "none", "--tag", "built", &folder];
+    client.call(sandbox, &words).env("DOCKER_BUILDKIT", "0").limit(60).finish().ok();
+    build::check(&client.call(sandbox, &["run", "--rm", "built"]).finish());
+}
+
+/// The daemon's own user namespace for all its containers.
+fn user_namespace(sandbox: &mut Sandbox) {
+    let config = include_str!("config/docker-default.json");
+    let config = config.replacen('{', "{ \"userns-remap\": \"tester\",", 1);
+    let client = client(Arc::new(open(sandbox.layout, &config)), &[]);
+    let seen = client.prove(
+        sandbox,
+        &[],
+        "id -u; read inside outside size </proc/self/uid_map; echo $inside $outside",
+    );
+    assert_eq!(seen, "0\n0 100000");
+    let left = Arc::into_inner(client.place).map(Place::close);
+    assert_eq!(left, Some(Vec::new()));
+}
