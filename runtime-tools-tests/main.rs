@@ -19,10 +19,12 @@ mod agent;
 #[macro_use]
 mod clause;
 mod console;
+mod exceptions;
 mod operations;
 mod runtime;
 mod suite;
 mod tap;
+mod validation;
 mod verdict;
 mod worker;
 

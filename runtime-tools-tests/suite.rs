@@ -11,7 +11,7 @@ use crate::clause::{File, Item};
 use crate::harness::{Layout, needs};
 use crate::verdict::{Outcome, Results, Verdict};
 use crate::worker::Said;
-use crate::{runtime, tap, worker};
+use crate::{runtime, tap, validation, worker};
 
 /// The file that the results go to as JSON, if somebody wants them.
 const RESULTS: &str = "ONGGI_CONFORMANCE_RESULTS";
@@ -77,6 +77,9 @@ fn chosen(files: &'static [File], layout: Layout, args: &Arguments) -> Vec<Item>
 fn run(files: &'static [File], plan: &[Part]) -> Result<bool, String> {
     let (program, start) = (runtime::chosen()?, Instant::now());
     let mut results = Results { version: runtime::version(&program), ..Results::default() };
+    if let Some(folder) = validation::folder() {
+        validation::executables(&folder)?;
+    }
     let total = plan.iter().map(|part| part.items.len()).sum();
     tap::head(&program, &results.version, total);
     for part in plan.iter().filter(|part| !part.items.is_empty()) {
@@ -85,6 +88,7 @@ fn run(files: &'static [File], plan: &[Part]) -> Result<bool, String> {
     println!("#");
     results.left.iter().for_each(|line| println!("# left behind: {line}"));
     results.table().iter().for_each(|line| println!("# {line}"));
+    results.tools.iter().for_each(|(layout, sum)| println!("# {}", sum.line(layout)));
     if let Some(file) = std::env::var_os(RESULTS) {
         results.save(&PathBuf::from(file))?;
     }
@@ -97,7 +101,7 @@ impl Part {
     /// Runs its tests, and prints each as soon as those before it are printed.
     fn run(&self, results: &mut Results) {
         let mut early: BTreeMap<usize, (Outcome, u64)> = BTreeMap::new();
-        let (mut next, mut left) = (0, Vec::new());
+        let (mut next, mut left, mut files) = (0, Vec::new(), Vec::new());
         let first = results.verdicts.len();
         let mut print = |number: usize, outcome: Outcome, milliseconds: u64| {
             let item = &self.items[number];
@@ -112,12 +116,22 @@ impl Part {
                     next += 1;
                 }
             }
+            Said::File(file) => {
+                println!("# {}", file.line(self.layout.name()));
+                files.push(file);
+            }
             Said::Left(lines) => left = lines,
         });
         let why = ended.err().unwrap_or_else(|| "the process that runs the tests forgot this one".into());
         for number in next..self.items.len() {
             let (outcome, milliseconds) = early.remove(&number).unwrap_or((Outcome::Failed(why.clone()), 0));
             print(number, outcome, milliseconds);
+        }
+        if !files.is_empty() {
+            let sum = validation::sum(&files, self.layout.name());
+            // What is known is known of onggi.
+            results.unknown += if results.version.starts_with("onggi ") { sum.unknown } else { 0 };
+            results.tools.push((self.layout.name().to_owned(), sum));
         }
         results.left.extend(left.iter().map(|line| format!("by {}: {line}", self.layout.name())));
     }

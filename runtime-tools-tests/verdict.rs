@@ -41,6 +41,21 @@ pub(crate) struct Results {
     pub(crate) verdicts: Vec<Verdict>,
     /// What is left behind on the machine, a line each.
     pub(crate) left: Vec<String>,
+    /// What the executables of the runtime-tools said, per layout.
+    pub(crate) tools: Vec<(String, Sum)>,
+    /// How many of them failed that nobody knows of.
+    pub(crate) unknown: usize,
+}
+
+/// How many of a layout's files are clean, and what they assert.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Sum {
+    pub(crate) files: usize,
+    pub(crate) clean: usize,
+    pub(crate) held: usize,
+    pub(crate) broken: usize,
+    /// Not clean, and not known.
+    pub(crate) unknown: usize,
 }
 
 /// How many passed, failed and were skipped.
@@ -77,7 +92,11 @@ impl Count {
 impl Results {
     /// Nothing failed, nothing is left.
     pub(crate) fn are_good(&self) -> bool {
-        Count::of(&self.verdicts).failed == 0 && self.left.is_empty()
+        self.failed() == 0
+    }
+
+    fn failed(&self) -> usize {
+        Count::of(&self.verdicts).failed + self.left.len() + self.unknown
     }
 
     /// The layouts in which something was run, in their order.
@@ -111,8 +130,8 @@ impl Results {
 
     /// The line of totals that libtest ends with.
     pub(crate) fn totals(&self, filtered_out: usize, took: Duration) -> String {
-        let Count { passed, failed, skipped } = Count::of(&self.verdicts);
-        let failed = failed + self.left.len();
+        let Count { passed, skipped, .. } = Count::of(&self.verdicts);
+        let failed = self.failed();
         let word = if failed == 0 { "ok" } else { "FAILED" };
         format!(
             "test result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {filtered_out} \
@@ -125,6 +144,17 @@ impl Results {
     pub(crate) fn save(&self, file: &Path) -> Result<(), String> {
         let text = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+impl Sum {
+    /// A line for people.
+    pub(crate) fn line(self, layout: &str) -> String {
+        let Sum { files, clean, held, broken, unknown } = self;
+        let all = held + broken;
+        format!(
+            "runtime-tools {layout}: {clean} of {files} files clean, {held} of {all} assertions, {unknown} unknown"
+        )
     }
 }
 

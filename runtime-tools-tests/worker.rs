@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::clause::Item;
 use crate::harness::Layout;
 use crate::harness::world::{World, attempt};
-use crate::runtime;
 use crate::verdict::Outcome;
+use crate::{runtime, validation};
 
 /// Tells a copy of this program which layout it is the worker of.
 const WORKER: &str = "ONGGI_CONFORMANCE_WORKER";
@@ -25,6 +25,8 @@ const SKIP: &str = "skip: ";
 pub(crate) enum Said {
     /// The item of this number in the list, after so many milliseconds.
     Done(usize, Outcome, u64),
+    /// An executable of the runtime-tools.
+    File(validation::File),
     /// All are done, and this is left behind.
     Left(Vec<String>),
 }
@@ -81,6 +83,11 @@ pub(crate) fn main(layout: Layout, items: &[Item], args: &Arguments) -> ExitCode
         }
     };
     std::thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
+    if let Some(folder) = validation::folder().filter(|_| refusal.is_none()) {
+        for executable in validation::executables(&folder).unwrap_or_default() {
+            say(&Said::File(validation::run(&folder, &executable, layout)));
+        }
+    }
     // Others may leave on the machine what they like: the specification speaks of the container.
     say(&Said::Left(if ours { world.left() } else { Vec::new() }));
     ExitCode::SUCCESS

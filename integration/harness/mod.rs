@@ -10,7 +10,7 @@ mod layout;
 mod leaks;
 pub(crate) mod needs;
 mod patience;
-mod processes;
+pub(crate) mod processes;
 mod pty;
 mod sandbox;
 pub(crate) mod world;

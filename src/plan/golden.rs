@@ -292,13 +292,13 @@ mod tests {
             ),
             (
                 "v2",
-                one_mount("/x", "bind", &["size=1m"]),
-                r#"mounts[0] "/x": unknown option "size" for a bind mount"#,
+                one_mount("/x", "bind", &["noexce"]),
+                r#"mounts[0] "/x": unknown option "noexce" for a bind mount"#,
             ),
             (
                 "v2",
-                one_mount("/x", "none", &["bind", "size=1m"]),
-                r#"mounts[0] "/x": "size" is no option of a bind mount (hint: a bind mount shares the file system of its source and cannot change its options)"#,
+                one_mount("/x", "none", &["bind", "noexce"]),
+                r#"mounts[0] "/x": "noexce" is no option of a bind mount (hint: a bind mount shares the file system of its source and cannot change its options)"#,
             ),
             (
                 "v2",
