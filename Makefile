@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-kernels shell-vm engines install static lint bench clean help
+.PHONY: build demo test test-vm test-kernels shell-vm conformance engines install static lint bench clean help
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -21,6 +21,7 @@ NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs
 NEED_CONTAINERD := $(if $(wildcard /run/systemd/system),,containerd)
 NEED_ENGINES    := $(if $(wildcard /run/systemd/system),,containerd podman buildah docker.io catatonit netavark iptables)
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
+NEED_PEERS := $(NEED_TEST) mmdebstrap
 
 ONGGI_STATIC := target/static/onggi
 STATIC       := scripts/static $(ONGGI_STATIC)
@@ -34,13 +35,21 @@ TESTS  ?=
 # `make engines`: where the engines are tried.
 ENGINES ?= host big:trixie big:sid big-v1:bookworm
 
+# `make conformance`: a runtime, a path or a name in PATH, or `all`; words that the tests' names contain; a folder with the
+# executables of the OCI runtime-tools.
+RUNTIME       ?=
+RUNTIME_TOOLS ?=
+
 # What `make test` and .ci/run leave out in the virtual machines, because any machine proves it as well. New files of tests
 # are in until they are named here.
-VM_TESTS := $(addprefix --skip=,cli:: contract:: counts:: crash:: cve:: errors:: idmap:: inherit:: mounts:: namespaces:: \
-            netdevices:: old_kernel:: paths:: ::ps:: resctrl:: sysctl:: terminal:: runtime_state:: runtime_lifecycle:: \
-            runtime_operations:: runtime_linux:: config_common:: config_process:: config_hooks:: config_linux:: features:: \
-            exec::crowd exec::document exec::executable exec::foreground exec::namespaces exec::options \
-            exec::process_file exec::status seccomp::)
+VM_TESTS := $(addprefix --skip=,bundle:: cli:: config_hooks:: config_hostname:: config_linux_devices:: \
+            config_linux_machine:: config_linux_namespaces:: config_linux_net_devices:: config_linux_paths:: \
+            config_linux_seccomp:: config_mount_options:: config_mounts:: config_process:: config_root:: \
+            config_values:: contract:: counts:: crash:: cve:: errors:: exec::crowd exec::document exec::executable \
+            exec::foreground exec::namespaces exec::options exec::process_file exec::status features:: \
+            features_linux:: idmap:: inherit:: mounts:: namespaces:: netdevices:: old_kernel:: paths:: ::ps:: \
+            resctrl:: runtime_lifecycle:: runtime_linux:: runtime_operations:: runtime_state:: seccomp:: sysctl:: \
+            terminal::)
 
 build: ## build the release binary, dynamically linked: target/release/onggi
 	@scripts/need $(NEED_BUILD)
@@ -118,6 +127,17 @@ bench: ## compare with runc, crun, youki, the kernel's floor: BENCH="run exec li
 	@scripts/need $(NEED_BENCH)
 	@$(STATIC)
 	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --profile dev --bench peers
+
+conformance: ## hold a runtime against the runtime-spec, as TAP: RUNTIME=onggi|runc|PATH|all TESTS=… RUNTIME_TOOLS=DIR (root)
+	@scripts/need $(if $(filter all,$(RUNTIME)),$(NEED_PEERS),$(NEED_TEST))
+	@$(STATIC)
+ifeq ($(RUNTIME),all)
+	@$(STATIC_TESTS)
+	ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) bench --locked --profile dev --bench conformance
+else
+	@ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) RUNTIME=$(filter-out onggi,$(RUNTIME)) RUNTIME_TOOLS=$(abspath $(RUNTIME_TOOLS)) \
+		$(CARGO) test --quiet --locked --test runtime-tools -- $(TESTS)
+endif
 
 clean: ## remove what was built
 	$(CARGO) clean

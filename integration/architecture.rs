@@ -247,6 +247,30 @@ fn documents_name_tests_that_exist() {
     breaches.none();
 }
 
+/// Every sentence of the conformance suite stands in exactly one row, and no row names another.
+#[test]
+fn every_sentence_has_its_row() {
+    let mut numbers = BTreeSet::new();
+    for source in sources(&["runtime-tools-tests"]) {
+        let levels = ["MUST", "MUST_NOT", "SHOULD", "SHOULD_NOT"];
+        let pairs = source.tokens.windows(2).filter(|pair| levels.iter().any(|level| pair[1].is(level)));
+        numbers.extend(pairs.filter_map(|pair| pair[0].text.parse::<u16>().ok()));
+    }
+    let mut listed = Vec::new();
+    for line in read("docs/spec-coverage.md").lines().filter(|line| line.starts_with("| ")) {
+        let cell = line.split('|').nth(3).unwrap_or_default();
+        for part in cell.split(',').map(str::trim) {
+            let (first, last) = part.split_once('–').unwrap_or((part, part));
+            if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) {
+                listed.extend((first..=last).filter(|number| numbers.contains(number)));
+                assert!(numbers.contains(&first) && numbers.contains(&last), "docs/spec-coverage.md: {part}");
+            }
+        }
+    }
+    listed.sort_unstable();
+    assert_eq!(listed, numbers.into_iter().collect::<Vec<u16>>(), "docs/spec-coverage.md: the numbers");
+}
+
 /// What linux.resources can limit (config-linux.md, Control groups).
 const LIMITS: &str = "memory.limit memory.reservation memory.swap memory.kernel memory.kernelTCP memory.swappiness \
     memory.disableOOMKiller memory.useHierarchy memory.checkBeforeUpdate cpu.shares cpu.quota cpu.period cpu.burst \
@@ -396,7 +420,8 @@ fn known_tests() -> BTreeSet<(String, String)> {
         let path = source.name.split_once('/').map_or("", |(_, path)| path).trim_end_matches(".rs");
         let file = path.trim_end_matches("/mod").replace('/', "::");
         for pair in source.tokens.windows(2) {
-            if pair[0].is("fn") || pair[1].literal {
+            // Behind an arrow the conformance suite names its tests.
+            if pair[0].is("fn") || pair[0].is(">") || pair[1].literal {
                 known.insert((file.clone(), pair[1].text.clone()));
             }
         }

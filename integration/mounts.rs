@@ -31,6 +31,7 @@ cases! {
     bind_read_only;
     bind_keeps_the_sources_flags_unless_told;
     bind_of_a_relative_source_is_below_the_bundle;
+    bind_with_options_of_a_file_system_is_worth_a_warning;
     bind_without_recursion_leaves_submounts_out;
     rbind_takes_submounts;
     ro_alone_does_not_reach_submounts;
@@ -295,6 +296,17 @@ fn bind_keeps_the_sources_flags_unless_told(sandbox: &mut Sandbox) {
     assert!(!told.has("noexec") && told.has("nosuid"), "{told:?}");
     let source = line(&fs::read_to_string("/proc/self/mountinfo").unwrap(), &source);
     assert!(source.has("noexec"), "the host's own mount is as it was: {source:?}");
+}
+
+/// mount(2) ignores them, and so do those who write them; a flag that nobody knows may have been meant to protect.
+fn bind_with_options_of_a_file_system_is_worth_a_warning(sandbox: &mut Sandbox) {
+    let source = sandbox.file("source", "bound");
+    sandbox.mount("/tmp/file", "none", &source, &["bind", "mode=700"]);
+    let output = sandbox.script("cat /tmp/file").run().ok();
+    assert_eq!(output.text(), "bound");
+    assert!(output.stderr.contains("\"mode\" is ignored"), "{}", output.describe());
+    sandbox.mount("/tmp/other", "none", &source, &["bind", "noexce"]);
+    sandbox.refused(&["mounts[", "noexce"]);
 }
 
 /// "For bind mounts the source may be relative to the bundle" (config.md, Mounts).

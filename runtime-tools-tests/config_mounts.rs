@@ -1,231 +1,128 @@
-//! config.md, Mounts: their order, destinations, sources and options.
+//! config.md, Mounts and POSIX-platform Mounts: order, destinations, sources and id mappings.
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Need, Sandbox};
 
-cases! {
-    are_mounted_in_the_listed_order;
-    relative_destinations_are_below_the_root;
-    bind_sources_are_absolute_or_relative_to_the_bundle;
-    a_bind_option_makes_a_bind_mount_of_any_type;
-    rbind_brings_what_is_mounted_below;
-    options_of_mount_8_are_implemented;
-    later_options_win;
-    recursive_options_reach_what_is_mounted_below;
-    propagation_is_set;
-    remount_changes_a_mount;
-    unknown_options_go_to_the_file_system;
-    id_mappings_come_in_pairs;
-    idmap_without_any_mapping_is_an_error;
-    mappings_translate_owners: Need::IdMappedMounts;
+clauses! {
+    410 MUST "Mounts", "mount in the listed order" => are_mounted_in_the_listed_order;
+    411 MUST "Mounts", "take a relative destination to be relative to \"/\"" => relative_destinations_are_below_the_root;
+    412 MUST "Mounts", "take absolute paths as sources of bind mounts" => bind_sources_are_absolute;
+    413 MUST "Mounts", "take paths relative to the bundle as sources of bind mounts"
+        => bind_sources_are_relative_to_the_bundle;
+    414 MUST "Mounts", "make a bind mount if the options have bind or rbind, whatever the type"
+        => a_bind_option_makes_a_bind_mount_of_any_type;
+    415 MUST "Mounts", "generate an error for a source that is not there" => a_missing_source_is_an_error;
+    416 SHOULD "Linux mount options", "pass options that it does not know to the file system"
+        => unknown_options_go_to_the_file_system;
+    417 MUST "Linux mount options", "generate an error for an option that neither knows"
+        => options_that_nobody_knows_are_errors;
+    418 SHOULD "Linux mount options", "let later options override earlier ones, as mount(8) does" => later_options_win;
+    419 MUST "POSIX-platform Mounts", "convert the ids of the source by uidMappings and gidMappings"
+        => mappings_translate_owners, Need::IdMappedMounts;
+    420 MUST "POSIX-platform Mounts", "generate an error for uidMappings without gidMappings"
+        => uid_mappings_come_with_gid_mappings = |it| alone(it, "uidMappings");
+    421 MUST "POSIX-platform Mounts", "generate an error for gidMappings without uidMappings"
+        => gid_mappings_come_with_uid_mappings = |it| alone(it, "gidMappings");
+    422 MUST "Linux mount options", "generate an error for idmap without any mapping"
+        => idmap_without_any_mapping_is_an_error = |it| unmapped(it, "idmap");
+    423 MUST "Linux mount options", "generate an error for ridmap without any mapping"
+        => ridmap_without_any_mapping_is_an_error = |it| unmapped(it, "ridmap");
 }
 
-fn are_mounted_in_the_listed_order(sandbox: &mut Sandbox) {
-    sandbox.mount("/mnt", "tmpfs", "first", &[]);
-    sandbox.mount("/mnt/below", "tmpfs", "second", &[]);
-    sandbox.mount("/mnt", "tmpfs", "third", &[]);
-    let seen = sandbox.prove("grep ' /mnt' /proc/self/mounts | cut -d ' ' -f 1,2; ls -A /mnt | wc -l");
+fn are_mounted_in_the_listed_order(it: &mut Sandbox) {
+    it.mount("/mnt", "tmpfs", "first", &[]);
+    it.mount("/mnt/below", "tmpfs", "second", &[]);
+    it.mount("/mnt", "tmpfs", "third", &[]);
+    let seen = it.see("grep ' /mnt' /proc/self/mounts | cut -d ' ' -f 1,2; ls -A /mnt | wc -l");
     assert_eq!(seen, "first /mnt\nsecond /mnt/below\nthird /mnt\n0");
 }
 
-fn relative_destinations_are_below_the_root(sandbox: &mut Sandbox) {
-    sandbox.mount("mnt/sub", "tmpfs", "relative", &[]);
-    sandbox.script("cd /tmp; grep -c ' /mnt/sub tmpfs ' /proc/self/mounts");
-    let output = sandbox.run().ok();
-    assert_eq!(output.text(), "1");
+fn relative_destinations_are_below_the_root(it: &mut Sandbox) {
+    it.set("/process/cwd", json!("/tmp"));
+    it.mount("mnt/sub", "tmpfs", "relative", &[]);
+    assert_eq!(it.see("grep -c ' /mnt/sub tmpfs ' /proc/self/mounts"), "1");
 }
 
-fn bind_sources_are_absolute_or_relative_to_the_bundle(sandbox: &mut Sandbox) {
-    let absolute = sandbox.file("absolute", "one");
-    sandbox.file("bundle/beside", "two");
-    sandbox.mount("/tmp/absolute", "bind", &absolute, &["bind"]);
-    sandbox.mount("/tmp/relative", "bind", "beside", &["bind"]);
-    assert_eq!(sandbox.prove("cat /tmp/absolute; echo; cat /tmp/relative"), "one\ntwo");
+fn bind_sources_are_absolute(it: &mut Sandbox) {
+    let absolute = it.file("absolute", "one");
+    it.mount("/tmp/absolute", "bind", &absolute, &["bind"]);
+    assert_eq!(it.see("cat /tmp/absolute"), "one");
 }
 
-fn a_bind_option_makes_a_bind_mount_of_any_type(sandbox: &mut Sandbox) {
-    let source = sandbox.file("source", "bound");
+fn bind_sources_are_relative_to_the_bundle(it: &mut Sandbox) {
+    it.file("bundle/beside", "two");
+    it.mount("/tmp/relative", "bind", "beside", &["bind"]);
+    let elsewhere = it.dir.join("calls");
+    it.script("cat /tmp/relative");
+    assert_eq!(it.live_as(&it.token, |create| create.directory(&elsewhere)), "two");
+}
+
+fn a_bind_option_makes_a_bind_mount_of_any_type(it: &mut Sandbox) {
+    let source = it.file("source", "bound");
     for (kind, option) in [("none", "bind"), ("tmpfs", "rbind"), ("nosuchfs", "bind")] {
-        sandbox.mount(&format!("/tmp/{kind}"), kind, &source, &[option]);
+        it.mount(&format!("/tmp/{kind}"), kind, &source, &[option]);
     }
-    assert_eq!(sandbox.prove("cd /tmp; cat none tmpfs nosuchfs"), "boundboundbound");
+    assert_eq!(it.see("cd /tmp; cat none tmpfs nosuchfs"), "boundboundbound");
 }
 
-fn rbind_brings_what_is_mounted_below(sandbox: &mut Sandbox) {
-    let below = mounts_below_sys();
-    sandbox.mount("/one", "none", "/proc/sys", &["bind", "ro"]);
-    sandbox.mount("/all", "none", "/sys", &["rbind", "ro"]);
-    let seen = sandbox.prove("cut -d ' ' -f 5 /proc/self/mountinfo");
-    assert_eq!(seen.lines().filter(|line| line.starts_with("/one")).count(), 1, "{seen}");
-    assert_eq!(seen.lines().filter(|line| line.starts_with("/all")).count(), below, "{seen}");
+fn a_missing_source_is_an_error(it: &mut Sandbox) {
+    it.mount("/mnt", "none", "/nonexistent-source", &["bind"]);
+    it.refuses(&["mounts[", "/nonexistent-source"]);
 }
 
-/// How many mounts this process has at or below /sys.
-fn mounts_below_sys() -> usize {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    points.filter(|point| *point == "/sys" || point.starts_with("/sys/")).count()
-}
-
-/// Each option on a tmpfs of its own; the words that mountinfo then shows, or must not show (`!`).
-const OPTIONS: &[(&str, &str)] = &[
-    ("async", "!sync"),
-    ("atime", "!noatime"),
-    ("defaults", "rw"),
-    ("dev", "!nodev"),
-    ("diratime", "!nodiratime"),
-    ("dirsync", "dirsync"),
-    ("exec", "!noexec"),
-    ("iversion", "rw"),
-    ("lazytime", "rw"),
-    ("loud", "rw"),
-    ("mand", "rw"),
-    ("noatime", "noatime"),
-    ("nodev", "nodev"),
-    ("nodiratime", "nodiratime"),
-    ("noexec", "noexec"),
-    ("noiversion", "rw"),
-    ("nolazytime", "!lazytime"),
-    ("nomand", "rw"),
-    ("norelatime", "rw"),
-    ("nostrictatime", "rw"),
-    ("nosuid", "nosuid"),
-    ("nosymfollow", "nosymfollow"),
-    ("relatime", "relatime"),
-    ("ro", "ro"),
-    ("rw", "rw"),
-    ("silent", "rw"),
-    ("strictatime", "!relatime"),
-    ("suid", "!nosuid"),
-    ("symfollow", "!nosymfollow"),
-    ("sync", "sync"),
-];
-
-fn options_of_mount_8_are_implemented(sandbox: &mut Sandbox) {
-    for (option, _) in OPTIONS {
-        sandbox.mount(&format!("/mnt/{option}"), "tmpfs", "tmpfs", &[option]);
-    }
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    for (option, wanted) in OPTIONS {
-        let words = words_of(&table, &format!("/mnt/{option}"));
-        let found = |word: &str| words.iter().any(|it| it == word);
-        let right = wanted.strip_prefix('!').map_or_else(|| found(wanted), |word| !found(word));
-        assert!(right, "{option}: wanted {wanted}, mounted {words:?}");
-    }
-}
-
-/// The options that mountinfo shows for a mount point, the mount's and the file system's.
-fn words_of(table: &str, point: &str) -> Vec<String> {
-    let line = table.lines().rfind(|line| line.split(' ').nth(4) == Some(point));
-    let line = line.unwrap_or_else(|| panic!("{point} is not mounted:\n{table}"));
-    let (mount, file_system) = line.split_once(" - ").unwrap();
-    let mount = mount.split(' ').nth(5).unwrap();
-    let file_system = file_system.split(' ').nth(2).unwrap();
-    mount
-        .split(',')
-        .chain(file_system.split(',').filter(|word| !["ro", "rw"].contains(word)))
-        .map(str::to_owned)
-        .collect()
-}
-
-fn later_options_win(sandbox: &mut Sandbox) {
-    sandbox.mount("/mnt/a", "tmpfs", "tmpfs", &["ro", "nosuid", "rw", "suid", "nodev"]);
-    sandbox.mount("/mnt/b", "tmpfs", "tmpfs", &["noexec", "nodev", "defaults"]);
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    let a = words_of(&table, "/mnt/a");
-    assert!(
-        a.contains(&"rw".into()) && a.contains(&"nodev".into()) && !a.contains(&"nosuid".into()),
-        "{a:?}"
-    );
-    let b = words_of(&table, "/mnt/b");
-    assert!(b.contains(&"rw".into()), "{b:?}");
-}
-
-fn recursive_options_reach_what_is_mounted_below(sandbox: &mut Sandbox) {
-    sandbox.mount("/plain", "none", "/sys", &["rbind", "ro"]);
-    sandbox.mount("/deep", "none", "/sys", &["rbind", "rro", "rnosuid", "rnodev", "rnoexec"]);
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    let points = |top: &str| {
-        let all = table.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned);
-        all.filter(|point| point.starts_with(top)).collect::<Vec<_>>()
-    };
-    assert!(words_of(&table, "/plain").contains(&"ro".into()));
-    assert!(points("/deep").len() > 1, "the machine has nothing mounted below /sys");
-    for point in points("/deep") {
-        let words = words_of(&table, &point);
-        for word in ["ro", "nosuid", "nodev", "noexec"] {
-            assert!(words.contains(&word.into()), "{point}: no {word} in {words:?}");
-        }
-    }
-}
-
-fn propagation_is_set(sandbox: &mut Sandbox) {
-    for option in ["private", "slave", "shared", "unbindable", "rprivate", "rslave", "rshared", "runbindable"]
-    {
-        let source = sandbox.path("bundle/rootfs/var");
-        sandbox.mount(&format!("/mnt/{option}"), "none", &source, &["rbind", option]);
-    }
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    let tags = |name: &str| {
-        let point = format!("/mnt/{name}");
-        let line = table.lines().find(|line| line.split(' ').nth(4) == Some(&point)).unwrap().to_owned();
-        line.split(" - ").next().unwrap().split(' ').skip(6).collect::<Vec<_>>().join(" ")
-    };
-    for recursive in ["", "r"] {
-        assert_eq!(tags(&format!("{recursive}private")), "");
-        assert!(tags(&format!("{recursive}shared")).contains("shared:"), "{table}");
-        assert!(!tags(&format!("{recursive}slave")).contains("shared:"), "{table}");
-        assert_eq!(tags(&format!("{recursive}unbindable")), "unbindable");
-    }
-}
-
-fn remount_changes_a_mount(sandbox: &mut Sandbox) {
-    sandbox.mount("/mnt", "tmpfs", "tmpfs", &["size=1m"]);
-    sandbox.mount("/mnt", "tmpfs", "tmpfs", &["remount", "ro", "nosuid"]);
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/mnt")).count(), 1, "{table}");
-    assert!(words_of(&table, "/mnt").contains(&"ro".into()), "{table}");
-}
-
-fn unknown_options_go_to_the_file_system(sandbox: &mut Sandbox) {
-    sandbox.mount("/mnt", "tmpfs", "tmpfs", &["size=128k", "mode=1751", "nr_inodes=50"]);
-    let table = sandbox.prove("cat /proc/self/mountinfo");
-    let words = words_of(&table, "/mnt");
+fn unknown_options_go_to_the_file_system(it: &mut Sandbox) {
+    it.mount("/mnt", "tmpfs", "tmpfs", &["size=128k", "mode=1751", "nr_inodes=50"]);
+    let table = it.see("grep ' /mnt ' /proc/self/mountinfo");
+    let words: Vec<&str> = table.split([' ', ',']).collect();
     for word in ["size=128k", "mode=1751", "nr_inodes=50"] {
-        assert!(words.contains(&word.into()), "no {word} in {words:?}");
+        assert!(words.contains(&word), "no {word} in {table}");
     }
-    sandbox.mount("/tmp", "tmpfs", "tmpfs", &["no-such-option"]);
-    sandbox.refused(&["mounts[", "no-such-option"]);
 }
 
-fn id_mappings_come_in_pairs(sandbox: &mut Sandbox) {
-    let source = sandbox.path("bundle/rootfs/var");
-    sandbox.mount("/mnt", "none", &source, &["rbind", "idmap"]);
-    let last = sandbox.config["mounts"].as_array().unwrap().len() - 1;
-    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
-    sandbox.set(&format!("/mounts/{last}/uidMappings"), map);
-    sandbox.refused(&[&format!("mounts[{last}]"), "gidMappings"]);
+fn options_that_nobody_knows_are_errors(it: &mut Sandbox) {
+    it.mount("/mnt", "tmpfs", "tmpfs", &["no-such-option"]);
+    it.refuses(&["mounts[", "no-such-option"]);
 }
 
-fn idmap_without_any_mapping_is_an_error(sandbox: &mut Sandbox) {
-    let source = sandbox.path("bundle/rootfs/var");
-    sandbox.mount("/mnt", "none", &source, &["rbind", "idmap"]);
-    let last = sandbox.config["mounts"].as_array().unwrap().len() - 1;
-    sandbox.refused(&[&format!("mounts[{last}]"), "idmap"]);
+fn later_options_win(it: &mut Sandbox) {
+    it.mount("/mnt/a", "tmpfs", "tmpfs", &["ro", "nosuid", "rw", "suid", "nodev"]);
+    let table = it.see("grep ' /mnt/a ' /proc/self/mountinfo");
+    let words: Vec<&str> = table.split(' ').nth(5).unwrap().split(',').collect();
+    assert!(words.contains(&"rw") && words.contains(&"nodev") && !words.contains(&"nosuid"), "{words:?}");
 }
 
-fn mappings_translate_owners(sandbox: &mut Sandbox) {
-    let file = sandbox.file("owned/file", "");
+/// Adds a bind mount whose source is not empty, with what else is given.
+fn bound(it: &mut Sandbox, more: &Value) {
+    let file = it.file("owned/file", "");
     std::os::unix::fs::chown(&file, Some(1000), Some(1001)).unwrap();
-    let source = sandbox.path("owned");
+    fs::create_dir_all(it.rootfs("/mnt")).unwrap();
+    let mut mount = json!({ "destination": "/mnt", "type": "none", "source": it.path("owned") });
+    for (name, value) in more.as_object().unwrap() {
+        mount[name] = value.clone();
+    }
+    it.set("/mounts/-", mount);
+}
+
+fn mappings_translate_owners(it: &mut Sandbox) {
     let mount = json!({
-        "destination": "/mnt", "type": "none", "source": source, "options": ["bind", "idmap"],
+        "options": ["bind", "idmap"],
         "uidMappings": [{ "containerID": 1000, "hostID": 7000, "size": 10 }],
         "gidMappings": [{ "containerID": 1000, "hostID": 8000, "size": 10 }]
     });
-    sandbox.set("/mounts/-", mount);
-    assert_eq!(sandbox.prove("stat -c %u:%g /mnt/file"), "7000:8001");
+    bound(it, &mount);
+    assert_eq!(it.see("stat -c %u:%g /mnt/file"), "7000:8001");
+}
+
+fn alone(it: &mut Sandbox, name: &str) {
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    bound(it, &json!({ "options": ["rbind", "idmap"], name: map }));
+    it.refuses(&["mounts[", "Mappings"]);
+}
+
+fn unmapped(it: &mut Sandbox, option: &str) {
+    bound(it, &json!({ "options": ["rbind", option] }));
+    it.refuses(&["mounts[", "idmap"]);
 }

@@ -1,5 +1,5 @@
 //! The place where all are measured side by side: the peers' root in a mount namespace of its own, with proc,
-//! sysfs, a plain cgroup2, an empty /run and the host's /dev.
+//! sysfs, control groups, an empty /run and the host's /dev.
 //!
 //! The host's mounts are never touched; they reappear when this process ends.
 
@@ -13,15 +13,28 @@ use nix::sched::{CloneFlags, unshare};
 /// Where runtimes make their cgroups.
 const CGROUP: &str = "/sys/fs/cgroup";
 
+/// Which control groups are mounted in the arena.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cgroups {
+    /// A plain cgroup2.
+    V2,
+    /// What the host has.
+    Host,
+}
+
 /// Enters the arena; afterwards `/` is the peers' root. Only before any thread is started.
-pub(crate) fn enter(root: &Path) -> Result<()> {
+pub(crate) fn enter(root: &Path, cgroups: Cgroups) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS)")?;
     attach("none", Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
     // pivot_root, which the runtimes will call, wants the root to be a mount.
     attach(&root.display().to_string(), root, None, MsFlags::MS_BIND)?;
     attach("proc", &root.join("proc"), Some("proc"), MsFlags::empty())?;
     attach("sysfs", &root.join("sys"), Some("sysfs"), MsFlags::empty())?;
-    attach("cgroup2", &root.join("sys/fs/cgroup"), Some("cgroup2"), MsFlags::empty())?;
+    let place = root.join("sys/fs/cgroup");
+    match cgroups {
+        Cgroups::V2 => attach("cgroup2", &place, Some("cgroup2"), MsFlags::empty())?,
+        Cgroups::Host => attach(CGROUP, &place, None, MsFlags::MS_BIND | MsFlags::MS_REC)?,
+    }
     attach("tmpfs", &root.join("run"), Some("tmpfs"), MsFlags::empty())?;
     attach("/dev", &root.join("dev"), None, MsFlags::MS_BIND | MsFlags::MS_REC)?;
     // No chroot: a process that `exec` sends into a container's mount namespace finds itself in the root of that, which

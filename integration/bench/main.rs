@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use peers::{Kind, Peer};
+
 /// Rounds when `BENCH_RUNS` does not say otherwise; every round runs each peer once in each scenario.
 const ROUNDS: usize = 40;
 
@@ -57,12 +59,14 @@ fn bench() -> Result<bool> {
 
     let root = peers::root(&folder)?;
     let mut peers = peers::gather(&folder, &root);
+    peers.push(Peer::own("floor", Kind::Floor, ""));
+    peers.push(Peer::own("no container", Kind::Bare, &format!("{}/bin/true", bundle::ROOTFS)));
     let bundle = bundle::make(&root, &peers)?;
     programs::compile(&folder, &root, &bundle)?;
     // Opened before the arena is entered, where this path no longer exists.
     let mut json_file = File::create(&json_path).with_context(|| json_path.display().to_string())?;
 
-    arena::enter(&root)?;
+    arena::enter(&root, arena::Cgroups::V2)?;
     for peer in &mut peers {
         peer.ask_version();
     }

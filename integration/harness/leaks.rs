@@ -19,9 +19,10 @@ pub(crate) fn find(token: &str, layout: Layout, state: &Path) -> Vec<String> {
     );
     left.extend(mounts(token).into_iter().map(|line| format!("mount {line}")));
     left.extend(cgroups(token, layout).into_iter().map(|dir| format!("cgroup {}", dir.display())));
-    // Compiled filters are for the next container.
+    // Compiled filters are for the next container: ours in `:seccomp`, crun's in `.cache`.
     let entries = fs::read_dir(state).into_iter().flatten().flatten();
-    let entries = entries.filter(|entry| entry.file_name() != ":seccomp");
+    let entries =
+        entries.filter(|entry| ![":seccomp", ".cache"].iter().any(|name| entry.file_name() == *name));
     left.extend(entries.map(|entry| format!("state {}", entry.path().display())));
     left
 }

@@ -8,12 +8,12 @@ mod call;
 mod example;
 mod layout;
 mod leaks;
-mod needs;
+pub(crate) mod needs;
 mod patience;
-mod processes;
+pub(crate) mod processes;
 mod pty;
 mod sandbox;
-mod world;
+pub(crate) mod world;
 
 pub(crate) use call::{Call, Output, Running};
 pub(crate) use case::Case;

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use super::{Case, Layout, Sandbox, needs, processes};
+use super::{Case, Layout, Need, Sandbox, needs, processes};
 
 /// Tells the copy of this program which layout it is to run.
 const LAYOUT: &str = "ONGGI_TEST_LAYOUT";
@@ -48,26 +48,24 @@ fn run_both() -> ExitCode {
 }
 
 fn run_layout(layout: Layout, groups: Groups, end: fn() -> Vec<String>, args: &Arguments) -> ExitCode {
-    let lacking = needs::machine().or_else(|| layout.enter().err());
-    let before = Traces::take();
-    processes::adopt_orphans();
-    remember_panics();
+    let world = World::enter(layout);
     let mut trials = Vec::new();
     for (group, cases) in groups {
         for case in cases.iter().filter(|case| needs::belongs(case.needs, layout)) {
             let name = format!("{}::{group}::{}", layout.name(), case.name);
-            let unmet = lacking.clone().or_else(|| needs::unmet(case.needs, layout));
+            let unmet = world.unmet(case.needs);
             let ignored = unmet.is_some();
             let kind = unmet.as_ref().map_or_else(String::new, |why| format!("skipped: {why}"));
-            let trial =
-                Trial::test(name, move || unmet.map_or_else(|| attempt(case, layout), |why| Err(why.into())));
+            let trial = Trial::test(name, move || {
+                unmet.map_or_else(|| attempt(case.body, layout).whole(), Err).map_err(Failed::from)
+            });
             trials.push(trial.with_kind(kind).with_ignored_flag(ignored));
         }
     }
     let conclusion = libtest_mimic::run(args, trials);
     let mut left = end();
     if !args.list {
-        left.extend(before.compare(&Traces::take()));
+        left.extend(world.left());
     }
     for line in &left {
         println!("left behind by {}: {line}", layout.name());
@@ -75,19 +73,58 @@ fn run_layout(layout: Layout, groups: Groups, end: fn() -> Vec<String>, args: &A
     if conclusion.has_failed() || !left.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Runs one test in a sandbox, then looks for leftovers; the first failure is the one reported.
-fn attempt(case: &Case, layout: Layout) -> Result<(), Failed> {
+/// This process on a layout, and how the machine was before.
+pub(crate) struct World {
+    layout: Layout,
+    lacking: Option<String>,
+    before: Traces,
+}
+
+impl World {
+    /// Enters the layout. Must be called before the first thread is started.
+    pub(crate) fn enter(layout: Layout) -> World {
+        let lacking = needs::machine().or_else(|| layout.enter().err());
+        let before = Traces::take();
+        processes::adopt_orphans();
+        remember_panics();
+        World { layout, lacking, before }
+    }
+
+    /// Why a test with these needs cannot run.
+    pub(crate) fn unmet(&self, needs: &[Need]) -> Option<String> {
+        self.lacking.clone().or_else(|| needs::unmet(needs, self.layout))
+    }
+
+    /// What is not as it was, one line each; at the end of all tests.
+    pub(crate) fn left(&self) -> Vec<String> {
+        self.before.compare(&Traces::take())
+    }
+}
+
+/// What came of one test.
+pub(crate) struct Attempt {
+    /// The test's own failure.
+    pub(crate) outcome: Result<(), String>,
+    /// What it left behind.
+    pub(crate) left: Vec<String>,
+}
+
+impl Attempt {
+    /// The first failure, what is left behind being one.
+    pub(crate) fn whole(self) -> Result<(), String> {
+        self.outcome?;
+        let left = self.left.join("\n  ");
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind:\n  {left}")) }
+    }
+}
+
+/// Runs one test in a sandbox, then looks for leftovers.
+pub(crate) fn attempt(body: fn(&mut Sandbox), layout: Layout) -> Attempt {
     let mut sandbox = Sandbox::new(layout);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| (case.body)(&mut sandbox)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| body(&mut sandbox))).map_err(|_| last_panic());
     let left = panic::catch_unwind(AssertUnwindSafe(|| sandbox.close()));
-    if outcome.is_err() {
-        return Err(last_panic().into());
-    }
-    match left {
-        Err(_) => Err(format!("at the end: {}", last_panic()).into()),
-        Ok(left) if left.is_empty() => Ok(()),
-        Ok(left) => Err(format!("left behind:\n  {}", left.join("\n  ")).into()),
-    }
+    let left = left.unwrap_or_else(|_| vec![format!("at the end: {}", last_panic())]);
+    Attempt { outcome, left }
 }
 
 thread_local! {

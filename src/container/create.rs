@@ -137,8 +137,9 @@ impl Creation {
         };
         let bundle = absolute(&options.bundle, "--bundle")?;
         let config = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
-        let spec = spec::load(&config)?;
-        let warnings = spec::check(&spec)?;
+        let mut warnings = Vec::new();
+        let spec = spec::load(&config, &mut warnings)?;
+        warnings.extend(spec::check(&spec)?);
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
         let mount_label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());

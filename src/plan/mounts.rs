@@ -159,8 +159,12 @@ impl Entry<'_> {
             plan.push(&self.field, Step::CopySymlink { source: path, at: self.at.clone() });
             return Ok(());
         }
-        if let Some((name, _)) = o.data.first() {
+        if let Some(name) = o.unknown_flag() {
             return Err(Error::new(format!("unknown option {name:?} for a bind mount")));
+        }
+        for (name, _) in &o.data {
+            plan.warnings
+                .push(format!("{}: {name:?} is ignored: a bind mount keeps its file system's", self.field));
         }
         let tree = Tree {
             follow: !o.src_nofollow,

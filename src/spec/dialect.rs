@@ -2,8 +2,10 @@
 //! Process): the document is brought into their form, and what they would take for a default is refused. Judges nothing
 //! that the types can express.
 
+use super::load::decode_value;
 use super::mask::Mask;
 use crate::error::{Error, Result};
+use oci_spec::runtime::Capability;
 use serde_json::{Value, json};
 
 /// process.scheduler.flags: the runtime-spec's names, and how oci-spec spells them.
@@ -18,11 +20,12 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Brings a process into the form of oci-spec: `user` may be absent, uid and gid are then 0, as in the spec's own
-/// bindings; flags have their names; lists of CPUs may hold blanks or be empty.
+/// bindings; flags have their names; lists of CPUs may hold blanks or be empty; capabilities that nobody knows are left out, with a
+/// warning each.
 ///
 /// # Returns
 /// Whether anything was changed.
-pub(super) fn adapt(process: &mut Value) -> bool {
+pub(super) fn adapt(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     let before = process.clone();
     if let Some(process) = process.as_object_mut() {
         process.entry("user").or_insert_with(|| json!({}));
@@ -33,6 +36,7 @@ pub(super) fn adapt(process: &mut Value) -> bool {
             *flag = json!(ours);
         }
     }
+    leave_out_unknown_capabilities(process, warnings);
     for name in ["initial", "final"] {
         let Some(affinity) = process.pointer_mut("/execCPUAffinity") else { continue };
         // What is no list stays as it is, and is refused.
@@ -43,6 +47,28 @@ pub(super) fn adapt(process: &mut Value) -> bool {
         }
     }
     *process != before
+}
+
+/// A name in the form of a capability that nobody knows yet cannot be granted, which is worth a warning (config.md, Linux
+/// Process). What has not even the form stays, and is refused.
+fn leave_out_unknown_capabilities(process: &mut Value, warnings: &mut Vec<String>) {
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
+    for (set, names) in sets.into_iter().flatten() {
+        let Some(names) = names.as_array_mut() else { continue };
+        names.retain(|name| {
+            let unknown =
+                name.as_str().is_some_and(is_of_the_form) && decode_value::<Capability>(name).is_err();
+            if unknown {
+                warnings.push(format!("process.capabilities.{set} {name}: unknown capability, not granted"));
+            }
+            !unknown
+        });
+    }
+}
+
+fn is_of_the_form(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    name.strip_prefix("CAP_").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(letter))
 }
 
 /// Refuses what oci-spec takes: properties without their required members, and names that are its own.
@@ -80,7 +106,7 @@ mod tests {
     fn read(members: Value) -> Process {
         let mut value = process(members);
         assert_eq!(judge(&value), Ok(()));
-        assert!(adapt(&mut value));
+        assert!(adapt(&mut value, &mut Vec::new()));
         serde_json::from_value(value).unwrap()
     }
 
@@ -99,6 +125,18 @@ mod tests {
             Flag::SchedFlagUtilClampMax,
         ];
         assert_eq!(read.scheduler().as_ref().unwrap().flags().as_deref(), Some(&expected[..]));
+    }
+
+    #[test]
+    fn capabilities_that_nobody_knows_are_left_out() {
+        let names = json!(["CAP_CHOWN", "CAP_NOT_YET", "cap_kill", "CAP_"]);
+        let (mut value, mut warnings) = (process(json!({"capabilities": {"bounding": names}})), Vec::new());
+        assert!(adapt(&mut value, &mut warnings));
+        assert_eq!(value["capabilities"]["bounding"], json!(["CAP_CHOWN", "cap_kill", "CAP_"]));
+        assert_eq!(
+            warnings,
+            ["process.capabilities.bounding \"CAP_NOT_YET\": unknown capability, not granted"]
+        );
     }
 
     #[test]

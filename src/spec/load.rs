@@ -17,22 +17,22 @@ pub(crate) const LIMIT: u64 = 8 << 20;
 /// Where a config has its process, as a JSON pointer.
 const PROCESS: &str = "/process";
 
-/// Reads a config from this file: a regular file, a pipe, a terminal.
+/// Reads a config from this file: a regular file, a pipe, a terminal. Appends what is odd but allowed to `warnings`.
 ///
 /// # Errors
 /// The file cannot be read, is larger than [`LIMIT`], is not JSON (line and column), does not fit the types of the
 /// runtime-spec (JSON path, line and column), or is written for another version of it.
-pub(crate) fn load(path: &Path) -> Result<Spec> {
+pub(crate) fn load(path: &Path, warnings: &mut Vec<String>) -> Result<Spec> {
     let hint = "--bundle names the directory with config.json, --config another file in it";
     let text = read(open(path).map_err(|error| error.hint(hint))?, path)?;
-    parse(&text, path)
+    parse(&text, path, warnings)
 }
 
-/// Reads a process from this file: what stands under `process` in a config.
+/// Reads a process from this file: what stands under `process` in a config. Appends to `warnings` as [`load`].
 ///
 /// # Errors
 /// As [`load`]; fields are named as in a config.
-pub(crate) fn load_process(path: &Path) -> Result<Process> {
+pub(crate) fn load_process(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
     let text = read(open(path)?, path)?;
     let named = |fault: Fault| match fault.field.as_str() {
         "." => Fault { field: "process".to_owned(), ..fault },
@@ -42,7 +42,7 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
         return Err(Error::new("a process is an object, this is an array").at(format_args!("{path:?}")));
     }
     let process: Process = decode(&text)
-        .or_else(|fault| adapted(&text, "", fault))
+        .or_else(|fault| adapted(&text, "", fault, warnings))
         .map_err(named)
         .map_err(|fault| misnamed(&text, "", &fault).unwrap_or_else(|| explain(&fault, path)))?;
     if has_more(&process) {
@@ -73,17 +73,18 @@ fn read(file: File, path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-fn parse(text: &[u8], path: &Path) -> Result<Spec> {
+fn parse(text: &[u8], path: &Path, warnings: &mut Vec<String>) -> Result<Spec> {
     // serde would take an array for a struct, field by field.
     if text.trim_ascii_start().starts_with(b"[") {
         return Err(Error::new("a config is an object, this is an array").at(format_args!("{path:?}")));
     }
-    let mut spec: Spec = decode(text).or_else(|fault| adapted(text, PROCESS, fault)).map_err(|fault| {
-        // Another version of the spec may well have other types; then that is the news.
-        other_version(text)
-            .or_else(|| misnamed(text, PROCESS, &fault))
-            .unwrap_or_else(|| explain(&fault, path))
-    })?;
+    let mut spec: Spec =
+        decode(text).or_else(|fault| adapted(text, PROCESS, fault, warnings)).map_err(|fault| {
+            // Another version of the spec may well have other types; then that is the news.
+            other_version(text)
+                .or_else(|| misnamed(text, PROCESS, &fault))
+                .unwrap_or_else(|| explain(&fault, path))
+        })?;
     version::check(spec.version())?;
     if spec.process().as_ref().is_some_and(has_more) {
         dialect::judge(&value(text)["process"])?;
@@ -191,9 +192,14 @@ pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> std::result::Result<T,
 }
 
 /// Once more, with the process at this JSON pointer in the form of oci-spec.
-fn adapted<T: DeserializeOwned>(text: &[u8], pointer: &str, fault: Fault) -> std::result::Result<T, Fault> {
+fn adapted<T: DeserializeOwned>(
+    text: &[u8],
+    pointer: &str,
+    fault: Fault,
+    warnings: &mut Vec<String>,
+) -> std::result::Result<T, Fault> {
     let mut value: serde_json::Value = decode(text)?;
-    if !value.pointer_mut(pointer).is_some_and(dialect::adapt) {
+    if !value.pointer_mut(pointer).is_some_and(|process| dialect::adapt(process, warnings)) {
         return Err(fault);
     }
     // What was wrong before is told in the words of the text, with line and column.
@@ -256,7 +262,9 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        parse(text.as_bytes(), Path::new("/b/config.json")).expect_err("must be refused").to_string()
+        parse(text.as_bytes(), Path::new("/b/config.json"), &mut Vec::new())
+            .expect_err("must be refused")
+            .to_string()
     }
 
     #[test]
@@ -269,7 +277,7 @@ mod tests {
             (r#"{"enableMonitoring": true}"#, Some(true)),
             ("{}", None),
         ] {
-            let spec = parse(config(rdt).as_bytes(), Path::new("/c")).unwrap();
+            let spec = parse(config(rdt).as_bytes(), Path::new("/c"), &mut Vec::new()).unwrap();
             let rdt = spec.linux().as_ref().unwrap().intel_rdt().as_ref().unwrap();
             assert_eq!(*rdt.enable_monitoring(), on);
         }
@@ -300,7 +308,8 @@ mod tests {
     #[test]
     fn refuses_bytes_that_are_not_unicode() {
         let error =
-            parse(b"{\"ociVersion\":\"1.0.0\",\"hostname\":\"\xff\"}", Path::new("/c")).expect_err("refused");
+            parse(b"{\"ociVersion\":\"1.0.0\",\"hostname\":\"\xff\"}", Path::new("/c"), &mut Vec::new())
+                .expect_err("refused");
         assert_eq!(
             error.to_string(),
             r#""/c": not valid JSON: invalid unicode code point at line 1 column 35"#
@@ -336,8 +345,8 @@ mod tests {
                 "process.rlimits[0].soft: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column 112",
             ),
             (
-                r#""process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_KILL","CAP_FOO"]}}"#,
-                "process.capabilities.bounding[1] \"CAP_FOO\": unknown capability at line 1 column 102",
+                r#""process":{"cwd":"/","user":{},"capabilities":{"bounding":["CAP_KILL","cap foo"]}}"#,
+                "process.capabilities.bounding[1] \"cap foo\": unknown capability at line 1 column 102",
             ),
             (
                 r#""mounts":[{"destination":"/a","options":["ro",3]}]"#,
@@ -380,7 +389,7 @@ mod tests {
     #[test]
     fn a_process_without_user_is_root() {
         let text = br#"{"ociVersion":"1.0.2","process":{"cwd":"/","args":["sh"]}}"#;
-        let spec = parse(text, Path::new("/c")).expect("valid");
+        let spec = parse(text, Path::new("/c"), &mut Vec::new()).expect("valid");
         assert_eq!(
             spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid())),
             Some((0, 0))
@@ -397,7 +406,7 @@ mod tests {
             (r#"{"limit":7}"#, Some(7)),
         ] {
             let text = format!(r#"{{"ociVersion":"1.0.2","linux":{{"resources":{{"pids":{pids}}}}}}}"#);
-            let spec = parse(text.as_bytes(), Path::new("/c")).expect("valid");
+            let spec = parse(text.as_bytes(), Path::new("/c"), &mut Vec::new()).expect("valid");
             let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
             let limit = resources.and_then(|resources| resources.pids().map(|pids| pids.limit()));
             assert_eq!(limit, expected, "{pids}");
@@ -407,19 +416,19 @@ mod tests {
     #[test]
     fn ignores_unknown_properties() {
         let text = br#"{"ociVersion":"1.3.0","future":{"a":[1]},"linux":{"more":1}}"#;
-        assert!(parse(text, Path::new("/c")).is_ok());
+        assert!(parse(text, Path::new("/c"), &mut Vec::new()).is_ok());
     }
 
     #[test]
     fn reads_no_more_than_the_limit() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("config.json");
-        let error = load(&path).expect_err("missing").to_string();
+        let error = load(&path, &mut Vec::new()).expect_err("missing").to_string();
         assert!(error.starts_with(&format!("open({path:?}): ENOENT: no such file or directory")), "{error}");
         std::fs::write(&path, vec![b' '; LIMIT as usize + 1]).expect("written");
-        let error = load(&path).expect_err("too large").to_string();
+        let error = load(&path, &mut Vec::new()).expect_err("too large").to_string();
         assert_eq!(error, format!("{path:?}: larger than 8 MiB, the limit for a config"));
-        let error = load(folder.path()).expect_err("a directory").to_string();
+        let error = load(folder.path(), &mut Vec::new()).expect_err("a directory").to_string();
         assert_eq!(error, format!("read({:?}): EISDIR: is a directory", folder.path()));
     }
 }

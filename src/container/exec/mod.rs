@@ -31,7 +31,8 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
         let mut seen = Seen::open(&settings.root, &id)?;
         let container = enterable(&mut seen, options.ignore_paused)?;
         let joining = &seen.saved().joining;
-        let process = wanted::process(options, joining)?;
+        let mut warnings = Vec::new();
+        let process = wanted::process(options, joining, &mut warnings)?;
         spec::check_process(&process)?;
         let terminal = process.terminal().unwrap_or(false);
         let console = Console::of(terminal, options.detach, options.console_socket.as_deref())?;
@@ -42,7 +43,7 @@ pub(crate) fn exec(settings: &Settings, id: &str, options: &ExecOptions) -> Resu
             Request { id: id.as_str(), container: container.pid(), preserve_fds, listen_fds, attach };
         let host = Host { lsm: probe::lsm(Some(&process), None), ..probe::rights()? };
         let plan = planning::plan(&process, joining, &host, &request)?;
-        plan.warnings.iter().for_each(|warning| (settings.warn)(warning));
+        warnings.iter().chain(&plan.warnings).for_each(|warning| (settings.warn)(warning));
         let filter = seccomp::kept(seen.dir(), seen.saved())?;
         let (plan, container, saved) = (&plan, &container, seen.saved());
         let entry = Entry { plan, options, container, saved, console, entrance, filter };

@@ -6,10 +6,14 @@ use crate::plan::exec::Joining;
 use crate::spec;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
-/// The process that is asked for.
-pub(super) fn process(options: &ExecOptions, joining: &Joining) -> Result<Process> {
+/// The process that is asked for; appends what is odd but allowed to `warnings`.
+pub(super) fn process(
+    options: &ExecOptions,
+    joining: &Joining,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let mut process = match &options.process {
-        Some(path) => spec::load_process(path)?,
+        Some(path) => spec::load_process(path, warnings)?,
         None => described(options, joining)?,
     };
     joining.complete(&mut process);
