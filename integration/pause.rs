@@ -104,7 +104,7 @@ fn a_created_container_is_paused_and_started(sandbox: &mut Sandbox) {
     let before = sandbox.state();
     onggi(sandbox, usual, &["pause"]).finish().ok();
     assert_eq!((sandbox.status().as_str(), &sandbox.state()["pid"]), ("paused", &before["pid"]));
-    onggi(sandbox, usual, &["start"]).finish().error(&["cannot start a container that is paused"]);
+    onggi(sandbox, usual, &["start"]).finish().error(&["cannot start a container in the paused state"]);
     onggi(sandbox, usual, &["resume"]).finish().ok();
     assert_eq!(sandbox.state(), before);
     sandbox.start();
