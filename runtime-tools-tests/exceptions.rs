@@ -81,6 +81,10 @@ pub(crate) const ALL: &[Exception] = &[
     ),
     everywhere("misc_props", "forgets to copy its program into the root file system"),
     everywhere(
+        "mounts",
+        "takes the order of mountinfo, since Linux 6.8 that of the mounts' birth, for that in which they were attached",
+    ),
+    everywhere(
         "pidfile",
         "kills /bin/true after it has ended, which must be an error: a race that slow runtimes win",
     ),

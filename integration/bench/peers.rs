@@ -137,8 +137,13 @@ fn onggi(root: &Path) -> Result<()> {
     if !source.exists() {
         bail!("{}: not built; `make static` builds it", source.display());
     }
-    std::fs::copy(&source, target).with_context(|| source.display().to_string())?;
-    Ok(())
+    put(&source, &target)
+}
+
+/// Copies a program to its place; one that still runs there from before cannot be written to, but replaced.
+pub(crate) fn put(source: &Path, target: &Path) -> Result<()> {
+    let _ = std::fs::remove_file(target);
+    std::fs::copy(source, target).map(drop).with_context(|| source.display().to_string())
 }
 
 /// Builds youki once, static, so that it runs in the sid root without the host's libraries.
@@ -167,8 +172,7 @@ fn youki(folder: &Path, root: &Path) -> Result<()> {
         let leftover = folder.join("youki-build");
         std::fs::remove_dir_all(&leftover).with_context(|| leftover.display().to_string())?;
     }
-    std::fs::copy(&binary, root.join("usr/bin/youki")).with_context(|| binary.display().to_string())?;
-    Ok(())
+    put(&binary, &root.join("usr/bin/youki"))
 }
 
 /// Installs the Debian package when the file that it brings is missing.

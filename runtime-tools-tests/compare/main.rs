@@ -64,8 +64,7 @@ fn compare() -> Result<bool> {
     let root = peers::root(&folder)?;
     let peers = peers::gather(&folder, &root);
     let suite = package.join("target/static/tests/runtime-tools");
-    fs::copy(&suite, root.join(SUITE.trim_start_matches('/')))
-        .with_context(|| suite.display().to_string())?;
+    peers::put(&suite, &root.join(SUITE.trim_start_matches('/')))?;
     // Opened before the arena is entered, where these paths no longer exist.
     let document = package.join("docs/conformance.md");
     let mut document =
@@ -75,10 +74,12 @@ fn compare() -> Result<bool> {
     arena::enter(&root, arena::Cgroups::Host)?;
     let none: Option<&str> = None;
     mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), none).context("tmpfs on /tmp")?;
-    let mut columns = Vec::new();
-    for (peer, log) in peers.iter().zip(logs) {
-        columns.push(Column { name: peer.name, results: run(peer, log) });
-    }
+    // All at once: nothing is measured, and most of the time each waits.
+    let columns: Vec<Column> = std::thread::scope(|scope| {
+        let one = |(peer, log)| scope.spawn(move || column(peer, log));
+        let running: Vec<_> = peers.iter().zip(logs).map(one).collect();
+        running.into_iter().map(|thread| thread.join().expect("run does not panic")).collect()
+    });
     let mut text = String::new();
     document.read_to_string(&mut text).context("docs/conformance.md")?;
     let text = report::put(&text, &columns)?;
@@ -91,6 +92,10 @@ fn compare() -> Result<bool> {
 fn log(folder: &Path, peer: &Peer) -> Result<File> {
     let path = folder.join(format!("conformance-{}.tap", peer.name));
     File::create(&path).with_context(|| path.display().to_string())
+}
+
+fn column(peer: &Peer, log: File) -> Column {
+    Column { name: peer.name, results: run(peer, log) }
 }
 
 /// One runtime.
