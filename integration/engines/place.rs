@@ -92,11 +92,12 @@ pub(crate) fn close_all() -> Vec<String> {
         !new().any(|dir| is_container(&dir))
     });
     left.extend(new().filter(|dir| is_container(dir)).map(|dir| format!("cgroup {}", dir.display())));
-    // What ctr, docker and podman put their containers' cgroups into stays.
-    for dir in
-        new().filter(|dir| ["default", "docker", "libpod_parent"].iter().any(|name| dir.ends_with(name)))
-    {
-        let _ = fs::remove_dir(dir);
+    // What ctr, docker and podman put their containers' cgroups into stays; what is inside comes first.
+    const KEPT: [&str; 4] = ["libpod_parent/conmon", "libpod_parent", "docker", "default"];
+    for name in KEPT {
+        for dir in new().filter(|dir| dir.ends_with(name)) {
+            let _ = fs::remove_dir(dir);
+        }
     }
     left
 }
