@@ -4,6 +4,7 @@
 //! same (`scenario`) with the same bundles (`bundle`) in turn (`run`), and prints tables and JSON (`report`). It never
 //! fails because of a slow machine: the verdicts are printed, and only what could not be measured is an error.
 
+#[allow(dead_code, reason = "what only the comparison of conformance needs")]
 mod arena;
 mod bundle;
 mod filter;
