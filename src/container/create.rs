@@ -243,7 +243,6 @@ impl Creation {
         });
         if let Err(error) = created {
             drop((child, link, cgroup, resctrl));
-            // What hooks have begun, poststop hooks end.
             delete::run_poststop(settings, claim.saved())?;
             return Err(error);
         }
