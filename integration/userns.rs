@@ -23,6 +23,7 @@ cases! {
     overlapping_maps_are_refused: Need::UserNamespaces;
     new_user_namespace_without_maps_is_refused: Need::UserNamespaces;
     more_than_340_lines_are_refused: Need::UserNamespaces;
+    root_of_a_user_namespace_needs_none_of_its_own: Need::UserNamespaces;
     user_namespaces_off_has_a_hint: Need::UserNamespaces;
     joined_user_namespace: Need::UserNamespaces;
     maps_with_a_joined_namespace_change_nothing: Need::UserNamespaces;
@@ -159,6 +160,16 @@ fn more_than_340_lines_are_refused(sandbox: &mut Sandbox) {
     let many: Vec<_> = (0..341).map(|n| (n * 2, 100_000 + n * 2, 1)).collect();
     sandbox.set("/linux/uidMappings", map(&many));
     sandbox.refused(&["linux.uidMappings"]);
+}
+
+/// Mounts that came from outside cannot be taken one by one there; rootless podman has the runtime run like that. With a
+/// single id it gets as far as the groups.
+fn root_of_a_user_namespace_needs_none_of_its_own(sandbox: &mut Sandbox) {
+    sandbox.unset("/linux/resources").unset("/linux/cgroupsPath");
+    sandbox.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev/pts");
+    let words = ["unshare", "--user", "--map-root-user", "--mount"];
+    let output = sandbox.begin("run", &[]).through(&words).finish();
+    output.error(&["process.user", "setgroups"]);
 }
 
 fn user_namespaces_off_has_a_hint(sandbox: &mut Sandbox) {

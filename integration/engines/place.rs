@@ -52,8 +52,11 @@ pub(crate) struct Place {
     last: Vec<String>,
 }
 
-/// The engines that tests share, by name; an error says that one could not be started.
-static SHARED: Mutex<Vec<(&str, Option<Arc<Place>>)>> = Mutex::new(Vec::new());
+/// An engine by its name; none of it where it could not be started.
+type Shared = (&'static str, Option<Arc<Place>>);
+
+/// The engines that tests share.
+static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
 
 /// The engine of this name, which the first test that asks has `open` start.
 pub(crate) fn shared(name: &'static str, layout: Layout, open: fn(Layout) -> Place) -> Arc<Place> {

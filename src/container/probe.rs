@@ -30,8 +30,10 @@ pub(crate) fn host() -> Result<Host> {
 pub(crate) fn rights() -> Result<Host> {
     let permitted = process::capget()?.permitted;
     let nested = nested();
-    // In a user namespace of its own the runtime may still stand in a mount namespace that belongs to another.
-    let may_mount = || !nested || mount::clone_tree(c"/", false, true).is_ok();
+    // In a user namespace of its own the runtime may still stand in a mount namespace that belongs to another. In its own
+    // one, too, what was mounted before cannot be taken alone (EINVAL): rootless podman has us run like that.
+    let refused = |error: crate::error::Error| error.errno() == nix::errno::Errno::EPERM as i32;
+    let may_mount = || !nested || !mount::clone_tree(c"/", false, true).is_err_and(refused);
     let privileged = permitted >> CAP_SYS_ADMIN & 1 == 1 && may_mount();
     Ok(Host {
         ids: (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
