@@ -170,7 +170,7 @@ fn wrong_types_name_the_path(sandbox: &mut Sandbox) {
         ("/user/uid", json!(4_294_967_295_u64), "process.user"),
         ("/terminal", json!("yes"), "process.terminal"),
         ("/noNewPrivileges", json!(1), "process.noNewPrivileges"),
-        ("/capabilities", json!({ "bounding": ["CAP_NONSENSE"] }), "process.capabilities.bounding[0]"),
+        ("/capabilities", json!({ "bounding": ["CAP-NONSENSE"] }), "process.capabilities.bounding[0]"),
         ("/rlimits", json!([{ "type": "RLIMIT_X", "hard": 1, "soft": 1 }]), "process.rlimits[0].type"),
         ("/oomScoreAdj", json!(1.5), "process.oomScoreAdj"),
         ("/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
