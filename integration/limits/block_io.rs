@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{by_layout, read, refuses};
+use super::{bfq_turn, by_layout, read, refuses};
 use crate::harness::{Layout, Need, Sandbox, output};
 
 cases! {
@@ -162,6 +162,7 @@ fn throttles_of_v2(sandbox: &mut Sandbox) {
 }
 
 fn weight_of_v1(sandbox: &mut Sandbox) {
+    let _turn = bfq_turn();
     sandbox.set("/linux/resources/blockIO", json!({ "weight": 300 }));
     let output = sandbox.begin("create", &[]).finish();
     let has = |file: &str| sandbox.cgroup("blkio").join(file).exists();
@@ -177,6 +178,7 @@ fn weight_of_v1(sandbox: &mut Sandbox) {
 
 /// BFQ's file if the kernel has it, else io.weight, converted; without either the error says what is missing.
 fn weight_of_v2(sandbox: &mut Sandbox) {
+    let _turn = bfq_turn();
     sandbox.set("/linux/resources/blockIO", json!({ "weight": 300 }));
     let output = sandbox.begin("create", &[]).finish();
     let has = |file: &str| sandbox.cgroup("io").join(file).exists();
@@ -191,6 +193,7 @@ fn weight_of_v2(sandbox: &mut Sandbox) {
 
 /// BFQ takes a device's weight only if it schedules the device; io.weight, converted, always does.
 fn weight_of_a_device(sandbox: &mut Sandbox) {
+    let _turn = bfq_turn();
     let disk = Loop::new(sandbox);
     let scheduled = disk.use_bfq();
     sandbox.set("/linux/resources/blockIO", json!({ "weightDevice": [disk.entry("weight", 300)] }));

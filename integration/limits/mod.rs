@@ -13,10 +13,17 @@ pub(crate) mod unified;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use crate::harness::{Layout, Sandbox};
+
+/// BFQ comes with the first disk that asks for it, and brings files of weights: tests that look at weights take turns.
+pub(crate) fn bfq_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A file of the usual container's cgroup in the hierarchy of `controller`, without its last newline.
 #[track_caller]

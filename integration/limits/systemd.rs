@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::bfq_turn;
 use super::block_io::Loop;
 use crate::harness::{Layout, Need, Sandbox, output};
 
@@ -25,6 +26,7 @@ fn scope(sandbox: &mut Sandbox) -> PathBuf {
 }
 
 fn what_has_no_property_is_written(sandbox: &mut Sandbox) {
+    let _turn = bfq_turn();
     let scope = scope(sandbox);
     let disk = Loop::new(sandbox);
     disk.use_bfq();

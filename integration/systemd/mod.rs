@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::harness::{Call, Layout, Need, Output, Running, Sandbox, output, until};
+use crate::limits::bfq_turn;
 use bus::Fate;
 
 cases! {
@@ -516,6 +517,7 @@ fn the_files_are_those_without_systemd(sandbox: &mut Sandbox) {
         "cpu.idle pids.max memory.max memory.swap.max",
         "memory.max memory.swap.max cpu.max pids.max",
     ];
+    let _turn = bfq_turn();
     for (resources, files) in [whole, idle, none].into_iter().zip(files) {
         sandbox.set("/linux/resources", resources);
         sandbox.set("/linux/cgroupsPath", json!(format!("/{0}/{0}", sandbox.token)));
