@@ -66,7 +66,7 @@ fn rows(Column { name, results }: &Column, text: &mut String) {
             Count::of(results.verdicts.iter().filter(belongs)).text()
         };
         let version = results.version.strip_prefix(name).unwrap_or(&results.version);
-        let version = version.trim().trim_start_matches("version").trim();
+        let version = version.trim().trim_start_matches("version").trim_start_matches(':').trim();
         let _ = match refusal(results, layout) {
             Some(why) => writeln!(text, "| {name} {version} | {layout} | {why} | |"),
             None => writeln!(text, "| {name} {version} | {layout} | {} | {} |", count(true), count(false)),
