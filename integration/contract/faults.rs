@@ -247,10 +247,11 @@ fn answers_that_cannot_be_written_are_errors(sandbox: &mut Sandbox) {
     }
 }
 
-/// As containerd's shim and conmon call: the runtime is killed by the kernel when its caller dies. What then loses its
-/// parent is reaped by us if it is of another session.
+/// As containerd's shim and conmon call: the runtime is killed by the kernel when its caller dies, and does not begin if
+/// the caller died before the kernel was told so. What then loses its parent is reaped by us if it is of another session.
 fn with_its_caller(call: Call) -> Call {
-    call.through(&["setsid", "sh", "-c", "setpriv --pdeathsig KILL \"$@\" & wait $!", "sh"])
+    let runtime = r#"setpriv --pdeathsig KILL sh -c '[ $PPID = "$0" ] && exec "$@"' $$ "$@""#;
+    call.through(&["setsid", "sh", "-c", &format!("{runtime} & wait $!"), "sh"])
 }
 
 /// The moments at which a caller is killed, in parts of the time that the call takes.
@@ -276,7 +277,7 @@ fn killed_callers(sandbox: &mut Sandbox, prepare: fn(&mut Sandbox), call: fn(&Sa
 #[track_caller]
 fn swept(sandbox: &Sandbox, when: &str) {
     // The runtime dies with its caller, but not at the same instant; nobody is told of its end.
-    assert!(until(5, || !is_calling(sandbox)), "{when}: the runtime lives on");
+    assert!(until(5, || !is_calling(sandbox)), "{when}: the caller lives on");
     let begun = Instant::now();
     let output = sandbox.force(&sandbox.token);
     assert!(output.status.success(), "{when}: {}", output.describe());
@@ -284,11 +285,11 @@ fn swept(sandbox: &Sandbox, when: &str) {
     sandbox.clean(&output);
 }
 
-/// Whether a runtime process of this sandbox is there, apart from what has become a container's.
+/// Whether a caller of this sandbox is there, or what is about to become the runtime.
 fn is_calling(sandbox: &Sandbox) -> bool {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let mut lines = all.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
-    lines.any(|line| line.contains("setpriv") && line.contains(&sandbox.token))
+    lines.any(|line| line.contains("$PPID") && line.contains(&sandbox.token))
 }
 
 fn a_killed_caller_of_create_leaves_what_force_removes(sandbox: &mut Sandbox) {
