@@ -47,7 +47,7 @@ VM_TESTS := $(addprefix --skip=,bundle:: cli:: config_hooks:: config_hostname:: 
             config_linux_seccomp:: config_mount_options:: config_mounts:: config_process:: config_root:: \
             config_values:: contract:: counts:: crash:: cve:: errors:: exec::crowd exec::document exec::executable \
             exec::foreground exec::namespaces exec::options exec::process_file exec::status features:: \
-            features_linux:: idmap:: inherit:: mounts:: namespaces:: netdevices:: old_kernel:: paths:: ::ps:: \
+            features_linux:: idmap:: inherit:: ::mounts:: namespaces:: netdevices:: old_kernel:: paths:: ::ps:: \
             resctrl:: runtime_lifecycle:: runtime_linux:: runtime_operations:: runtime_state:: seccomp:: sysctl:: \
             terminal::)
 
