@@ -12,34 +12,9 @@ use crate::place::{Place, shared};
 const DOCKER: Need = Need::Program("dockerd");
 const LIMITS: Need = Need::Controller("memory");
 
-engine! { DOCKER, docker {
-    run: LIMITS;
-    exit_codes: LIMITS;
-    tty: LIMITS;
-    exec: LIMITS;
-    exec_with_tty: LIMITS;
-    healthcheck: LIMITS;
-    limits: LIMITS;
-    update_and_stats: LIMITS;
-    pause_and_kill: LIMITS;
-    init: LIMITS, Need::Program("docker-init");
-    pid_of_another_container: LIMITS;
-    network_none: LIMITS;
-    network_host: LIMITS;
-    network_bridge: LIMITS;
-    volumes: LIMITS;
-    volumes_with_propagation: LIMITS;
-    read_only_root: LIMITS;
-    device: LIMITS, Need::File("/dev/fuse");
-    seccomp_profile: LIMITS;
-    apparmor: LIMITS, Need::AppArmor(true);
-    no_new_privileges: LIMITS;
-    capabilities: LIMITS;
-    stop_with_timeout: LIMITS;
-    restart_policy: LIMITS;
-  }
+whole_engine! { DOCKER, docker, LIMITS, "docker-init" {
     daemon_killed: LIMITS;
-}
+}}
 
 /// dockerd with this daemon.json, and the image.
 pub(crate) fn open(layout: Layout, config: &str) -> Place {

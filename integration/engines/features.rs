@@ -22,6 +22,40 @@ macro_rules! engine {
     };
 }
 
+/// The same for an engine that has all features: they need `$limits`, an init the program `$init`.
+macro_rules! whole_engine {
+    ($program:ident, $client:ident, $limits:ident, $init:literal { $($own:ident $(: $($more:expr),+)?;)* }) => {
+        engine! { $program, $client {
+            run: $limits;
+            exit_codes: $limits;
+            tty: $limits;
+            exec: $limits;
+            exec_with_tty: $limits;
+            healthcheck: $limits;
+            limits: $limits;
+            update_and_stats: $limits;
+            pause_and_kill: $limits;
+            init: $limits, $crate::harness::Need::Program($init);
+            pid_of_another_container: $limits;
+            network_none: $limits;
+            network_host: $limits;
+            network_bridge: $limits;
+            volumes: $limits;
+            volumes_with_propagation: $limits;
+            read_only_root: $limits;
+            device: $limits, $crate::harness::Need::File("/dev/fuse");
+            seccomp_profile: $limits;
+            apparmor: $limits, $crate::harness::Need::AppArmor(true);
+            no_new_privileges: $limits;
+            capabilities: $limits;
+            stop_with_timeout: $limits;
+            restart_policy: $limits;
+          }
+            $($own $(: $($more),+)?;)*
+        }
+    };
+}
+
 pub(crate) fn run(client: &Client, sandbox: &Sandbox) {
     client.start(sandbox, &[], &["sh", "-c", "echo out; echo err >&2; exit 42"]);
     assert_eq!(client.wait(sandbox), "42");

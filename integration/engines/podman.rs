@@ -12,32 +12,7 @@ use crate::place::{Place, shared};
 const PODMAN: Need = Need::Program("podman");
 const LIMITS: Need = Need::Controller("memory");
 
-engine! { PODMAN, podman {
-    run: LIMITS;
-    exit_codes: LIMITS;
-    tty: LIMITS;
-    exec: LIMITS;
-    exec_with_tty: LIMITS;
-    healthcheck: LIMITS;
-    limits: LIMITS;
-    update_and_stats: LIMITS;
-    pause_and_kill: LIMITS;
-    init: LIMITS, Need::Program("catatonit");
-    pid_of_another_container: LIMITS;
-    network_none: LIMITS;
-    network_host: LIMITS;
-    network_bridge: LIMITS;
-    volumes: LIMITS;
-    volumes_with_propagation: LIMITS;
-    read_only_root: LIMITS;
-    device: LIMITS, Need::File("/dev/fuse");
-    seccomp_profile: LIMITS;
-    apparmor: LIMITS, Need::AppArmor(true);
-    no_new_privileges: LIMITS;
-    capabilities: LIMITS;
-    stop_with_timeout: LIMITS;
-    restart_policy: LIMITS;
-  }
+whole_engine! { PODMAN, podman, LIMITS, "catatonit" {
     as_the_default_runtime: LIMITS;
     user_namespace: LIMITS, Need::UserNamespaces;
     id_mapped_volume: LIMITS, Need::UserNamespaces, Need::IdMappedMounts;
@@ -45,7 +20,7 @@ engine! { PODMAN, podman {
     cgroupfs: LIMITS;
     without_cgroups: LIMITS;
     engine_killed: LIMITS;
-}
+}}
 
 /// podman with its configuration and the image; shared with buildah, which has the same storage.
 pub(crate) fn place(sandbox: &Sandbox) -> Arc<Place> {
