@@ -15,13 +15,14 @@ export ONGGI_COMMIT ?= $(or $(shell git describe --always --dirty --exclude '*' 
 NEED_BUILD := libseccomp-dev libc6-dev pkg-config
 NEED_DEMO  := $(NEED_BUILD) busybox-static
 NEED_TEST  := $(NEED_DEMO) conmon dbus-daemon file iproute2 keyutils mount procps strace uidmap util-linux
-NEED_VM    := $(NEED_BUILD) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
+NEED_STATIC_TESTS := $(NEED_BUILD) protobuf-compiler
+NEED_VM    := $(NEED_STATIC_TESTS) busybox-static cpio debian-archive-keyring e2fsprogs iproute2 kmod mmdebstrap mount python3 \
               procps qemu-system-x86 seabios strace uidmap util-linux xz-utils zstd
 # Daemons only where installing them starts nothing: containerd for `make test`, all for `make engines`.
-NEED_CONTAINERD := $(if $(wildcard /run/systemd/system),,containerd)
-NEED_ENGINES    := $(if $(wildcard /run/systemd/system),,containerd podman buildah docker.io catatonit netavark iptables)
+NEED_CONTAINERD := containernetworking-plugins $(if $(wildcard /run/systemd/system),,containerd)
+NEED_ENGINES    := $(NEED_CONTAINERD) $(if $(wildcard /run/systemd/system),,podman buildah docker.io catatonit netavark iptables)
 NEED_BENCH := $(NEED_DEMO) mmdebstrap mount util-linux
-NEED_PEERS := $(NEED_TEST) mmdebstrap
+NEED_PEERS := $(NEED_TEST) $(NEED_STATIC_TESTS) mmdebstrap
 
 ONGGI_STATIC := target/static/onggi
 STATIC       := scripts/static $(ONGGI_STATIC)
@@ -66,11 +67,14 @@ test: ## install what is missing, run every test, some in a virtual machine too 
 	@$(STATIC_TESTS)
 	@mkdir -p target && rm -f target/test.log
 	@failed=; \
-	for suite in '--lib -- --include-ignored --test-threads=1' '--test architecture' '--test integration' '--test runtime-tools' \
-		'--test engines -- v1::containerd'; do \
+	export ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC); \
+	for suite in '--lib -- --include-ignored --test-threads=1' '--test architecture' '--test integration' '--test runtime-tools'; do \
 		echo "== cargo test $$suite"; \
-		ONGGI_BIN=$(CURDIR)/$(ONGGI_STATIC) $(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log || \
-			failed="$$failed$${failed:+, }cargo test $$suite"; \
+		$(CARGO) test --locked $$suite </dev/null 2>&1 | tee -a target/test.log || failed="$$failed$${failed:+, }cargo test $$suite"; \
+	done; \
+	for suite in v1::containerd v1::cri::; do \
+		echo "== engines $$suite"; \
+		target/static/tests/engines $$suite </dev/null 2>&1 | tee -a target/test.log || failed="$$failed$${failed:+, }engines $$suite"; \
 	done; \
 	echo "== integration/vm/test small $(KERNEL)"; \
 	integration/vm/test small $(KERNEL) $(VM_TESTS) </dev/null 2>&1 | tee -a target/test.log || \
@@ -119,9 +123,11 @@ static: ## build the fast binary, static, libseccomp included: target/static/ong
 	@echo $(ONGGI_STATIC)
 
 lint: ## rustfmt and clippy, warnings denied
-	@scripts/need $(NEED_BUILD)
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@scripts/need $(NEED_STATIC_TESTS)
+	for package in Cargo.toml integration/engines/Cargo.toml; do \
+		$(CARGO) fmt --check --manifest-path $$package; \
+		$(CARGO) clippy --locked --all-targets --manifest-path $$package --target-dir target -- -D warnings; \
+	done
 
 bench: ## compare with runc, crun, youki, the kernel's floor: BENCH="run exec lifecycle seccomp" BENCH_RUNS=40 (root)
 	@scripts/need $(NEED_BENCH)

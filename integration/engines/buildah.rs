@@ -1,6 +1,6 @@
 //! buildah with `--isolation oci`, which has this runtime run what a Dockerfile says.
 
-use crate::build;
+use crate::dockerfile;
 use crate::harness::{Call, Need, Sandbox};
 use crate::image::IMAGE;
 use crate::place::ONGGI;
@@ -23,11 +23,11 @@ fn buildah(sandbox: &Sandbox, words: &[&str]) -> Call {
 }
 
 fn build_of_a_dockerfile(sandbox: &mut Sandbox) {
-    let folder = build::folder(sandbox);
+    let folder = dockerfile::folder(sandbox);
     let words = [&["build"], &CHOSEN[..], &["--tag", "localhost/built", &folder]].concat();
     buildah(sandbox, &words).limit(60).finish().ok();
     let words = ["podman", "--runtime", "onggi", "run", "--rm", "localhost/built"];
-    build::check(&podman::place(sandbox).call(sandbox, &words).finish());
+    dockerfile::check(&podman::place(sandbox).call(sandbox, &words).finish());
 }
 
 /// A process in a container that an image is made of, with its exit code.

@@ -2,6 +2,7 @@
 //! the machine, systemd makes the cgroups; elsewhere the runtime does.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
@@ -43,28 +44,44 @@ cases! {
 }
 
 /// Where the daemon listens.
-const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// containerd with the image imported.
 fn open(layout: Layout) -> Place {
     let place = Place::open(layout);
-    let archive = image::make(place.sandbox());
-    let version = output(std::process::Command::new("containerd").arg("--version"));
-    let second = String::from_utf8_lossy(&version.stdout).contains(" 2.");
-    let config = if second {
-        include_str!("config/containerd-2.toml")
-    } else {
-        include_str!("config/containerd-1.toml")
-    };
-    place.write("/etc/containerd/config.toml", config);
+    configure(&place, "");
     start(&place);
-    ctr(&place, place.sandbox(), &["images", "import", archive.to_str().unwrap()]).finish().ok();
+    import(&place, "default", &image::make(place.sandbox()));
     place
 }
 
-fn start(place: &Place) {
+/// Whether it is containerd 2, whose configuration has other names.
+pub(crate) fn is_second() -> bool {
+    let version = output(std::process::Command::new("containerd").arg("--version"));
+    String::from_utf8_lossy(&version.stdout).contains(" 2.")
+}
+
+/// Writes what docs/engines.md says, and `more`. A machine without systemd has no scopes.
+pub(crate) fn configure(place: &Place, more: &str) {
+    const DOCUMENTED: [&str; 2] =
+        [include_str!("config/containerd-1.toml"), include_str!("config/containerd-2.toml")];
+    let mut config = DOCUMENTED[usize::from(is_second())].to_owned();
+    if !Need::Systemd.is_met(place.sandbox().layout) {
+        config = config.replace("    SystemdCgroup = true\n", "");
+    }
+    place.write("/etc/containerd/config.toml", &(config + more));
+}
+
+pub(crate) fn start(place: &Place) {
     place.start_daemon(&["containerd"], &["ctr", "version"]);
     assert!(place.inside(SOCKET).exists());
+}
+
+/// Imports an image for those who use this namespace of containerd.
+#[track_caller]
+pub(crate) fn import(place: &Place, namespace: &str, archive: &Path) {
+    let words = ["--namespace", namespace, "images", "import", archive.to_str().unwrap()];
+    ctr(place, place.sandbox(), &words).finish().ok();
 }
 
 fn containerd(sandbox: &Sandbox) -> Arc<Place> {

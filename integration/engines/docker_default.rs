@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::build;
 use crate::client::Client;
 use crate::docker::{client, open};
+use crate::dockerfile;
 use crate::harness::{Layout, Need, Sandbox};
 use crate::place::{Place, shared};
 
@@ -27,10 +27,10 @@ fn docker(sandbox: &Sandbox) -> Client {
 /// By the classic builder, which has its containers made by the daemon.
 fn build_of_a_dockerfile(sandbox: &mut Sandbox) {
     let client = docker(sandbox);
-    let folder = build::folder(sandbox);
+    let folder = dockerfile::folder(sandbox);
     let words = ["build", "--network", "none", "--tag", "built", &folder];
     client.call(sandbox, &words).env("DOCKER_BUILDKIT", "0").limit(60).finish().ok();
-    build::check(&client.call(sandbox, &["run", "--rm", "built"]).finish());
+    dockerfile::check(&client.call(sandbox, &["run", "--rm", "built"]).finish());
 }
 
 /// The daemon's own user namespace for all its containers.

@@ -12,12 +12,25 @@ use crate::harness::{Sandbox, output};
 /// Its name.
 pub(crate) const IMAGE: &str = "docker.io/library/onggi-test:latest";
 
+/// The same with a first process that waits and reaps, for what holds the namespaces of a pod.
+pub(crate) const PAUSE: &str = "docker.io/library/onggi-pause:latest";
+
 /// Makes the archive in the sandbox's folder.
 pub(crate) fn make(sandbox: &Sandbox) -> PathBuf {
-    let folder = sandbox.dir.join("image");
+    archive(sandbox, IMAGE, &["/bin/sh"])
+}
+
+/// Makes that of [`PAUSE`].
+pub(crate) fn make_pause(sandbox: &Sandbox) -> PathBuf {
+    archive(sandbox, PAUSE, &["/bin/sh", "-c", "while :; do sleep 1000000 & wait; done"])
+}
+
+fn archive(sandbox: &Sandbox, image: &str, command: &[&str]) -> PathBuf {
+    let name = image.replace(['/', ':', '.'], "-");
+    let folder = sandbox.dir.join(&name);
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
-    let archive = sandbox.dir.join("image.tar");
+    let archive = sandbox.dir.join(name + ".tar");
 
     let whole = [".".to_owned()];
     let layer_file = folder.join("layer.tar");
@@ -26,7 +39,7 @@ pub(crate) fn make(sandbox: &Sandbox) -> PathBuf {
     let config = json!({
         "architecture": match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
         "os": "linux",
-        "config": { "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["/bin/sh"] },
+        "config": { "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": command },
         "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
     });
     let config = keep_json(&blobs, &config, "application/vnd.oci.image.config.v1+json");
@@ -34,14 +47,14 @@ pub(crate) fn make(sandbox: &Sandbox) -> PathBuf {
     let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
     let mut entry = keep_json(&blobs, &manifest, kind);
     entry["annotations"] =
-        json!({ "io.containerd.image.name": IMAGE, "org.opencontainers.image.ref.name": "latest" });
+        json!({ "io.containerd.image.name": image, "org.opencontainers.image.ref.name": "latest" });
 
     let write = |name: &str, value: Value| fs::write(folder.join(name), value.to_string()).unwrap();
     write("oci-layout", json!({ "imageLayoutVersion": "1.0.0" }));
     write("index.json", json!({ "schemaVersion": 2, "manifests": [entry] }));
     let blob = |descriptor: &Value| descriptor["digest"].as_str().unwrap().replace(':', "/");
     let (config, layer) = (format!("blobs/{}", blob(&config)), format!("blobs/{}", blob(&layer)));
-    write("manifest.json", json!([{ "Config": config, "RepoTags": [IMAGE], "Layers": [layer] }]));
+    write("manifest.json", json!([{ "Config": config, "RepoTags": [image], "Layers": [layer] }]));
     tar(&archive, &folder, &["oci-layout", "index.json", "manifest.json", "blobs"].map(str::to_owned));
     archive
 }

@@ -16,13 +16,15 @@ mod harness;
 #[macro_use]
 mod features;
 
-mod build;
 mod buildah;
 mod client;
 mod containerd;
+#[macro_use]
+mod cri;
 mod crio;
 mod docker;
 mod docker_default;
+mod dockerfile;
 mod image;
 mod place;
 mod podman;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     say_versions();
     let groups = [
         ("containerd", containerd::CASES),
+        ("cri", cri::CASES),
         ("podman", podman::CASES),
         ("rootless", rootless::CASES),
         ("buildah", buildah::CASES),

@@ -3,14 +3,16 @@
 //! outside, and all of it is gone with its processes.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 
-use crate::harness::{Call, Layout, Running, Sandbox, binary, reap_orphans, until};
+use crate::harness::{Call, Layout, Running, Sandbox, binary, limit, reap_orphans, until};
 
 /// What makes the place, in namespaces of its own: its first argument is a folder, the second the runtime. Mounts are
 /// shared in it, as on a machine with systemd.
@@ -156,6 +158,20 @@ impl Place {
         let file = self.inside(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
+    }
+
+    /// Connects to a port of this place's loopback interface.
+    #[track_caller]
+    pub(crate) fn connect(&self, port: u16) -> TcpStream {
+        let network = File::open(format!("/proc/{}/ns/net", self.holder.pid())).unwrap();
+        // A thread may be in another network than its process.
+        let connect = || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            TcpStream::connect(("127.0.0.1", port))
+        };
+        let stream = std::thread::scope(|scope| scope.spawn(connect).join().unwrap()).unwrap();
+        stream.set_read_timeout(Some(limit(20))).unwrap();
+        stream
     }
 
     /// Reads a file in here.

@@ -14,6 +14,9 @@ pub(crate) enum Need {
     Only(Layout),
     /// A program in PATH.
     Program(&'static str),
+    /// A program, by what its `--version` says at least this new, for what.
+    #[allow(dead_code, reason = "only the tests of engines ask for it")]
+    Version(&'static str, u32, u32, &'static str),
     /// A cgroup controller that the layout carries.
     Controller(&'static str),
     /// A controller that the layout does not carry: what happens without it.
@@ -103,6 +106,10 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
     match need {
         Need::Only(_) => None,
         Need::Program(name) => unless(program(name).is_some(), format!("{name} is not installed")),
+        Need::Version(name, major, minor, what) => {
+            let why = format!("{what} needs {name} {major}.{minor}");
+            unless(version(name) >= (major, minor), why)
+        }
         Need::Controller(name) => {
             let why = format!("no {name} controller in cgroup {} here", layout.name());
             unless(layout.cgroup(name, "/").is_some(), why)
@@ -216,7 +223,19 @@ fn is_free(controller: &str) -> bool {
 
 /// The running kernel's major and minor number.
 fn kernel() -> (u32, u32) {
-    let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    numbers(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
+/// A program's major and minor number; 0.0 where it is missing.
+fn version(name: &str) -> (u32, u32) {
+    let Some(file) = program(name) else { return (0, 0) };
+    let said = processes::output(Command::new(file).arg("--version"));
+    let text = String::from_utf8_lossy(&said.stdout);
+    let number = text.split_whitespace().find(|word| word.starts_with(|it: char| it.is_ascii_digit()));
+    numbers(number.unwrap_or_default())
+}
+
+fn numbers(text: &str) -> (u32, u32) {
     let mut numbers =
         text.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

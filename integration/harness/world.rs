@@ -32,9 +32,10 @@ pub(crate) fn main_and_then(groups: Groups, end: fn() -> Vec<String>) -> ExitCod
     }
 }
 
-/// The binary under test.
+/// The binary under test: ONGGI_BIN, else the one that cargo builds with the tests of its package.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("ONGGI_BIN").map_or_else(|| env!("CARGO_BIN_EXE_onggi").into(), PathBuf::from)
+    let named = std::env::var_os("ONGGI_BIN").map(PathBuf::from);
+    named.or_else(|| option_env!("CARGO_BIN_EXE_onggi").map(PathBuf::from)).expect("ONGGI_BIN")
 }
 
 fn run_both() -> ExitCode {
