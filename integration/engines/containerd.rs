@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::features::sized;
-use crate::harness::{Call, Layout, Need, Output, Pty, Sandbox, is_alive, output, patience, until};
+use crate::harness::{Call, Layout, Need, Output, Pty, Sandbox, is_alive, limit, output, patience, until};
 use crate::image::{self, IMAGE};
 use crate::place::{ONGGI, Place, shared};
 
@@ -38,6 +38,7 @@ cases! {
     cgroupfs: CTR, CPU;
     daemon_restarted: CTR, CPU;
     daemon_killed: CTR, CPU;
+    all_killed_at_any_moment: CTR, CPU;
     shim_killed: CTR, CPU;
     runtime_replaced: CTR, CPU;
     a_hundred_in_parallel: CTR, CPU;
@@ -399,6 +400,37 @@ fn daemon_killed(sandbox: &mut Sandbox) {
     until(10, || listed(&place, sandbox, 1).is_none());
     ctr(&place, sandbox, &["container", "delete", &sandbox.token]).finish().ok();
     sandbox.clean(&output);
+    let left = place.close();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The same while a container is on its way, a little later each time: whatever there is of it by then, it goes.
+fn all_killed_at_any_moment(sandbox: &mut Sandbox) {
+    let place = open(sandbox.layout);
+    let root = ["--root", "/run/containerd/runc/default"];
+    let onggi = |words: &[&str]| place.call(sandbox, &[&[ONGGI], &root[..], words].concat()).finish();
+    let (mut known, rounds) = (0, 12);
+    for round in 0..rounds {
+        let id = format!("{}-{round}", sandbox.token);
+        let call = run_as(&place, sandbox, &id, &["--detach"], &["sleep", "1000"]).spawn();
+        // From before the shim is there until after the start, by turns.
+        std::thread::sleep(limit(1) * round / (4 * rounds));
+        place.end_daemon(Signal::SIGKILL);
+        place.kill_all("containerd-shim");
+        drop(call);
+        for id in onggi(&["list", "--quiet"]).ok().text().lines() {
+            known += 1;
+            onggi(&["delete", "--force", id]).ok();
+        }
+        assert_eq!(onggi(&["list", "--quiet"]).ok().text(), "");
+        let left = crate::harness::processes::belonging_to(&id);
+        assert!(until(10, || left.iter().all(|(pid, _)| !is_alive(*pid))), "after {round}: {left:?}");
+        start(&place);
+        assert!(until(10, || ctr(&place, sandbox, &["task", "list", "-q"]).finish().ok().text().is_empty()));
+        ctr(&place, sandbox, &["container", "delete", &id]).finish();
+    }
+    assert!(known > 0, "no container got far enough to be known");
+    sandbox.clean(&onggi(&["list"]).ok());
     let left = place.close();
     assert!(left.is_empty(), "{left:?}");
 }

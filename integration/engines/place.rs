@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
+use crate::harness::processes::belonging_to;
 use crate::harness::{Call, Layout, Running, Sandbox, binary, limit, reap_orphans, until};
 
 /// What makes the place, in namespaces of its own: its first argument is a folder, the second the runtime. Mounts are
@@ -213,6 +215,16 @@ impl Place {
         let ended = until(20, || daemon.has_ended());
         assert!(ended, "the daemon does not end: {}", last_lines(&daemon.stderr()));
         drop(daemon.finish());
+    }
+
+    /// Kills every program of this name that the engine has started.
+    pub(crate) fn kill_all(&self, name: &str) {
+        for (pid, what) in belonging_to(&self.sandbox.token) {
+            if what.contains(name) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        reap_orphans();
     }
 
     /// Ends what is still there, and says what the engine has left of containers.
