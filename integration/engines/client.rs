@@ -92,6 +92,13 @@ impl Client {
     /// Removes the test's container, alive or not; nothing of it may be left.
     #[track_caller]
     pub(crate) fn remove(&self, sandbox: &Sandbox) {
+        let output = self.force(sandbox).ok();
+        sandbox.clean(&output);
+    }
+
+    /// Asks once that the test's container be removed, alive or not.
+    #[track_caller]
+    pub(crate) fn force(&self, sandbox: &Sandbox) -> Output {
         // podman first waits for what a signal does to a process that does not listen.
         let words: &[&str] =
             if self.kind == Kind::Docker { &["rm", "--force"] } else { &["rm", "--force", "--time", "0"] };
@@ -101,8 +108,7 @@ impl Client {
             reap_orphans();
             call.has_ended()
         });
-        let output = call.finish().ok();
-        sandbox.clean(&output);
+        call.finish()
     }
 
     /// A folder that the engine may read and its containers may write to.

@@ -13,6 +13,7 @@ const LIMITS: Need = Need::Controller("memory");
 
 whole_engine! { DOCKER, docker, LIMITS, "docker-init" {
     build_of_a_dockerfile: LIMITS;
+    build_with_buildkit: LIMITS, Need::BuildKit;
     user_namespace: LIMITS, Need::File("/home/tester");
 }}
 
@@ -31,6 +32,23 @@ fn build_of_a_dockerfile(sandbox: &mut Sandbox) {
     let words = ["build", "--network", "none", "--tag", "built", &folder];
     client.call(sandbox, &words).env("DOCKER_BUILDKIT", "0").limit(60).finish().ok();
     dockerfile::check(&client.call(sandbox, &["run", "--rm", "built"]).finish());
+}
+
+/// By BuildKit, which runs the program that is called `runc` in the daemon's PATH; what cannot be started says whose words
+/// these are.
+fn build_with_buildkit(sandbox: &mut Sandbox) {
+    let client = docker(sandbox);
+    client.place.call(sandbox, &["ln", "-s", "onggi", "/usr/local/sbin/runc"]).finish().ok();
+    let build = |folder: &str| {
+        let call = client.call(sandbox, &["build", "--progress", "plain", "--tag", "built-too", folder]);
+        // Where clients keep things; never in root's own folder.
+        call.env("DOCKER_BUILDKIT", "1").env("DOCKER_CONFIG", sandbox.path("docker")).limit(60).finish()
+    };
+    build(&dockerfile::folder(sandbox)).ok();
+    dockerfile::check(&client.call(sandbox, &["run", "--rm", "built-too"]).finish());
+    let failed = build(&dockerfile::impossible(sandbox)).code(1);
+    let words = "process.args[0] \"nope\": exec: \"nope\": executable file not found in $PATH";
+    assert!(failed.stderr.contains(words), "{}", failed.describe());
 }
 
 /// The daemon's own user namespace for all its containers.

@@ -4,11 +4,18 @@
 use std::path::Path;
 
 use crate::harness::{Output, Sandbox};
+use crate::image::IMAGE;
 
 /// A folder with the Dockerfile and what it copies.
 pub(crate) fn folder(sandbox: &Sandbox) -> String {
     sandbox.file("build/added", "added\n");
     let file = sandbox.file("build/Dockerfile", include_str!("config/Dockerfile"));
+    Path::new(&file).parent().unwrap().display().to_string()
+}
+
+/// A folder with a Dockerfile whose only command cannot be started.
+pub(crate) fn impossible(sandbox: &Sandbox) -> String {
+    let file = sandbox.file("impossible/Dockerfile", &format!("FROM {IMAGE}\nRUN [\"nope\"]\n"));
     Path::new(&file).parent().unwrap().display().to_string()
 }
 

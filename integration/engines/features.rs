@@ -61,8 +61,13 @@ pub(crate) fn run(client: &Client, sandbox: &Sandbox) {
     assert_eq!(client.wait(sandbox), "42");
     let runtime = if client.kind == Kind::Docker { ".HostConfig.Runtime" } else { ".OCIRuntime" };
     assert_eq!(client.inspect(sandbox, runtime), "onggi");
-    let logs = client.call(sandbox, &["logs", &sandbox.token]).finish().ok();
-    assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("out\n", "err\n"));
+    // docker gives a container's last words two seconds to arrive, and says that it has ended with or without them.
+    let mut logs = None;
+    let whole = until(10, || {
+        let read = logs.insert(client.call(sandbox, &["logs", &sandbox.token]).finish().ok());
+        (read.stdout.as_str(), read.stderr.as_str()) == ("out\n", "err\n")
+    });
+    assert!(whole, "{logs:?}");
     client.remove(sandbox);
 }
 

@@ -257,7 +257,7 @@ fn last_lines(text: &str) -> String {
 }
 
 /// Every cgroup of this layout.
-fn cgroups(layout: Layout) -> BTreeSet<PathBuf> {
+pub(crate) fn cgroups(layout: Layout) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut folders: Vec<PathBuf> = layout.hierarchies().into_iter().map(|it| it.mount).collect();
     while let Some(folder) = folders.pop() {

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use crate::client::{Client, Kind};
-use crate::harness::{Layout, Need, Sandbox};
+use crate::harness::{Layout, Need, Sandbox, is_alive, until};
 use crate::image;
-use crate::place::{Place, shared};
+use crate::place::{ONGGI, Place, cgroups, shared};
 
 const PODMAN: Need = Need::Program("podman");
 const LIMITS: Need = Need::Controller("memory");
@@ -48,9 +48,11 @@ pub(crate) fn configure(place: &Place) {
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n",
         );
     }
-    for file in ["/etc/subuid", "/etc/subgid"] {
-        let ranges = fs::read_to_string(place.inside(file)).unwrap_or_default();
-        place.write(file, &format!("{ranges}containers:2000000:200000\n"));
+    // Newer libraries know ranges only of users that there are.
+    let (user, range) = ("containers:x:60000:60000::/:/usr/sbin/nologin", "containers:2000000:200000");
+    for (file, line) in [("/etc/passwd", user), ("/etc/subuid", range), ("/etc/subgid", range)] {
+        let lines = fs::read_to_string(place.inside(file)).unwrap_or_default();
+        place.write(file, &format!("{lines}{line}\n"));
     }
 }
 
@@ -68,7 +70,7 @@ fn as_the_default_runtime(sandbox: &mut Sandbox) {
     configure(&place);
     place.write("/etc/containers/containers.conf.d/runtime.conf", include_str!("config/podman-default.conf"));
     let words = ["podman", "info", "--format", "{{.Host.OCIRuntime.Path}}"];
-    assert_eq!(place.call(sandbox, &words).finish().ok().text(), crate::place::ONGGI);
+    assert_eq!(place.call(sandbox, &words).finish().ok().text(), ONGGI);
     assert_eq!(place.close(), Vec::<String>::new());
 }
 
@@ -120,15 +122,27 @@ fn without_cgroups(sandbox: &mut Sandbox) {
     client.remove(sandbox);
 }
 
-/// conmon, which stands between podman and the container, is killed: podman still ends the container, but does not have
-/// the runtime delete it.
+/// conmon, which stands between podman and the container, is killed. podman 4 ends the container and forgets it, without
+/// having the runtime delete it. podman 5 has it deleted; 5.4 says once that the exit status is lost, whatever the runtime,
+/// and forgets the container when asked again.
 fn engine_killed(sandbox: &mut Sandbox) {
     let client = podman(sandbox);
     client.start(sandbox, &[], &["sleep", "1000"]);
-    let id = client.inspect(sandbox, ".Id");
+    let (id, pid) = (client.inspect(sandbox, ".Id"), client.inspect(sandbox, ".State.Pid"));
     let conmon = client.inspect(sandbox, ".State.ConmonPid").parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(conmon), nix::sys::signal::Signal::SIGKILL).unwrap();
-    client.remove(sandbox);
-    client.place.call(sandbox, &[crate::place::ONGGI, "delete", "--force", &id]).finish().ok();
+    let first = client.force(sandbox);
+    if !first.status.success() {
+        assert!(first.stderr.contains("conmon exited prematurely"), "{}", first.describe());
+        client.force(sandbox).ok();
+    }
+    let output = client.call(sandbox, &["container", "exists", &sandbox.token]).finish().code(1);
+    client.place.call(sandbox, &[ONGGI, "delete", "--force", &id]).finish().ok();
     assert!(!client.place.inside(&format!("/run/onggi/{id}")).exists());
+    assert!(!is_alive(pid.parse().unwrap()));
+    let mounts = client.place.call(sandbox, &["cat", "/proc/self/mountinfo"]).finish().ok();
+    assert!(!mounts.stdout.contains(&id), "{}", mounts.describe());
+    let cgroups = || cgroups(sandbox.layout).into_iter().filter(|dir| dir.to_string_lossy().contains(&id));
+    assert!(until(5, || cgroups().next().is_none()), "{:?}", cgroups().collect::<Vec<_>>());
+    sandbox.clean(&output);
 }

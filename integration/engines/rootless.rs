@@ -3,9 +3,10 @@
 use std::fs;
 
 use crate::client::{Client, Kind};
+use crate::dockerfile;
 use crate::harness::{Layout, Need, Sandbox};
 use crate::image;
-use crate::place::{Place, shared};
+use crate::place::{ONGGI, Place, shared};
 use crate::podman::configure;
 
 /// The bus of the user `tester`, who has a manager and subordinate ids in the big machines.
@@ -39,6 +40,7 @@ engine! { PODMAN, podman {
     network_host: USER;
     network_of_the_user: USER, Need::Program("pasta");
     user_namespace: USER;
+    build_of_a_dockerfile: USER, Need::Program("buildah");
 }
 
 /// The words before podman's own.
@@ -91,4 +93,15 @@ fn user_namespace(sandbox: &mut Sandbox) {
     assert_eq!(client.prove(sandbox, &options, "id -u; touch /data/new; stat -c %u /data/new"), "1000\n1000");
     let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("{data}/new")).unwrap());
     assert_eq!(owner, 1000);
+}
+
+/// By buildah, which as a user asks less of the runtime: no cgroup, no keyring, the host's /sys.
+fn build_of_a_dockerfile(sandbox: &mut Sandbox) {
+    let client = podman(sandbox);
+    let folder = dockerfile::folder(sandbox);
+    let words =
+        ["buildah", "build", "--isolation", "rootless", "--runtime", ONGGI, "--network=none", "--tag"];
+    let words = [&AS_TESTER[..], &words, &["localhost/built", &folder]].concat();
+    client.place.call(sandbox, &words).limit(60).finish().ok();
+    dockerfile::check(&client.call(sandbox, &["run", "--rm", "localhost/built"]).finish());
 }

@@ -49,6 +49,9 @@ pub(crate) enum Need {
     Resctrl(bool),
     /// AppArmor is enabled, with the program that loads profiles; or it is not enabled.
     AppArmor(bool),
+    /// A client of docker's that builds with BuildKit: docker 20.10 itself, a later one by its plugin buildx.
+    #[allow(dead_code, reason = "only the tests of engines build images")]
+    BuildKit,
     /// SELinux has a policy with the types of containers, and is permissive; or is not enabled.
     Selinux(bool),
 }
@@ -157,6 +160,7 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let why = if wanted { "no resctrl is mounted here" } else { "resctrl is mounted here" };
             unless(Need::resctrl().is_some() == wanted, why.into())
         }
+        Need::BuildKit => unless(has_buildkit(), "docker has no buildx here".into()),
         Need::AppArmor(wanted) => apparmor(wanted, layout),
         Need::Selinux(wanted) => selinux(wanted),
         Need::Machine(name) => unless(std::env::consts::ARCH == name, format!("only on {name}")),
@@ -169,6 +173,13 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             unless(booted && bus, "systemd does not manage this machine".into())
         }
     }
+}
+
+/// Whether `docker build` may ask for BuildKit.
+fn has_buildkit() -> bool {
+    let docker = |words: &[&str]| processes::output(Command::new("docker").args(words));
+    let old = || String::from_utf8_lossy(&docker(&["--version"]).stdout).contains(" 20.10.");
+    program("docker").is_some() && (old() || docker(&["buildx", "version"]).status.success())
 }
 
 /// Why a security module is not as it is wanted.
