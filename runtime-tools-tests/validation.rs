@@ -52,10 +52,13 @@ pub(crate) fn executables(folder: &Path) -> Result<Vec<PathBuf>, String> {
 pub(crate) fn run(folder: &Path, executable: &Path, layout: Layout) -> File {
     let name = executable.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let place = tempfile::tempdir().unwrap();
-    let before = cgroups(layout);
+    let (before, known) = (cgroups(layout), containers(place.path()));
     let call = Call::new([executable], &place.path().join("said"));
     let call = call.env("RUNTIME", binary()).env("HOME", "/root").directory(folder).limit(60);
     let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call.finish()));
+    for id in containers(place.path()).difference(&known) {
+        let _ = ask(&["delete", "--force", id], place.path());
+    }
     sweep(layout, &before);
     let Ok(output) = said else {
         return File { name, held: 0, broken: 0, problem: Some("it takes more than 60 seconds".into()) };
@@ -110,6 +113,19 @@ pub(crate) fn sum(files: &[File], layout: &str) -> Sum {
         broken: files.iter().map(|file| file.broken).sum(),
         unknown: files.iter().filter(|it| !it.is_clean() && it.exception(layout).is_none()).count(),
     }
+}
+
+/// What the runtime knows of; nothing where it cannot be asked as runc can.
+fn containers(place: &Path) -> BTreeSet<String> {
+    ask(&["list", "--quiet"], place).lines().map(str::to_owned).collect()
+}
+
+/// What the runtime under test prints.
+fn ask(words: &[&str], place: &Path) -> String {
+    let program = binary().into_os_string();
+    let words = std::iter::once(program).chain(words.iter().map(Into::into));
+    let output = Call::new(words, &place.join("asked")).finish();
+    if output.status.success() { output.stdout } else { String::new() }
 }
 
 fn cgroups(layout: Layout) -> BTreeSet<PathBuf> {

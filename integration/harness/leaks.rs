@@ -19,12 +19,16 @@ pub(crate) fn find(token: &str, layout: Layout, state: &Path) -> Vec<String> {
     );
     left.extend(mounts(token).into_iter().map(|line| format!("mount {line}")));
     left.extend(cgroups(token, layout).into_iter().map(|dir| format!("cgroup {}", dir.display())));
-    // Compiled filters are for the next container: ours in `:seccomp`, crun's in `.cache`.
-    let entries = fs::read_dir(state).into_iter().flatten().flatten();
-    let entries =
-        entries.filter(|entry| ![":seccomp", ".cache"].iter().any(|name| entry.file_name() == *name));
-    left.extend(entries.map(|entry| format!("state {}", entry.path().display())));
+    left.extend(states(state).iter().map(|path| format!("state {}", path.display())));
     left
+}
+
+/// What a state root holds of containers. Compiled filters are for the next one: ours in `:seccomp`, crun's in `.cache`.
+pub(crate) fn states(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let states =
+        entries.filter(|entry| ![":seccomp", ".cache"].iter().any(|name| entry.file_name() == *name));
+    states.map(|entry| entry.path()).collect()
 }
 
 /// Removes it all by force, for the sake of the tests that follow.

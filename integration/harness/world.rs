@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use super::{Case, Layout, Need, Sandbox, needs, processes};
+use super::{Case, Layout, Need, Sandbox, leaks, needs, processes};
 
 /// Tells the copy of this program which layout it is to run.
 const LAYOUT: &str = "ONGGI_TEST_LAYOUT";
@@ -166,9 +166,9 @@ impl Traces {
             names.sort();
             names
         };
-        let empty = |dir: &str| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
         let mut run = names("/run");
-        // The default state root may stay, empty; mount(8) keeps a folder of its own.
+        // The default state root may stay, without containers; mount(8) keeps a folder of its own.
+        let empty = |root: &str| leaks::states(Path::new(root)).is_empty();
         run.retain(|name| name != "/run/mount" && (name != "/run/onggi" || !empty(name)));
         let mut descriptors = names("/proc/self/fd");
         descriptors.retain(|name| fs::read_link(name).is_ok());
