@@ -41,6 +41,7 @@ cases! {
     the_default_scope_has_the_containers_name: Need::Systemd;
     slices_are_made_on_the_way: Need::Systemd;
     the_cgroup_namespace_begins_at_the_scope: Need::Systemd;
+    a_cgroup_mount_without_a_namespace_shows_the_scope: Need::Systemd;
     limits_are_properties_and_files: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory");
     the_files_are_those_without_systemd: Need::Systemd, Need::Only(Layout::V2), Need::Controller("memory"),
         Need::Controller("hugetlb");
@@ -421,6 +422,22 @@ fn the_cgroup_namespace_begins_at_the_scope(sandbox: &mut Sandbox) {
     let output = begin(sandbox, "run", &[]).finish();
     let mut lines = output.stdout.lines();
     assert!(lines.all(|line| line.ends_with(":/")), "{}", output.describe());
+    swept(sandbox, &output);
+}
+
+/// It is a bind mount then, of what is there only once systemd has made the scope around the process.
+fn a_cgroup_mount_without_a_namespace_shows_the_scope(sandbox: &mut Sandbox) {
+    let _calm = scoped(sandbox);
+    sandbox.without_namespace("cgroup");
+    sandbox.script(
+        "cd /sys/fs/cgroup; for file in cgroup.procs */cgroup.procs; do [ ! -e $file ] || grep -c -x 1 $file; done",
+    );
+    let output = begin(sandbox, "run", &[]).finish().ok();
+    assert!(
+        !output.stdout.is_empty() && output.stdout.lines().all(|line| line == "1"),
+        "{}",
+        output.describe()
+    );
     swept(sandbox, &output);
 }
 

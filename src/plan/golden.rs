@@ -43,6 +43,7 @@ mod tests {
         ("plan/golden/resources_v1", &["v1", "v2"]),
         ("plan/golden/root_private", &["v2"]),
         ("plan/golden/root_shared", &["v2"]),
+        ("plan/golden/scope_mount", &["v2", "systemd", "systemd_v1"]),
         ("plan/golden/seccomp", &["v2"]),
         ("plan/golden/seccomp_notify", &["v2"]),
         ("plan/golden/systemd", &["v2", "systemd", "systemd_v1", "systemd_user"]),

@@ -344,7 +344,9 @@ impl Entry<'_> {
             return Ok(());
         }
         let path = host_path(Path::new("/"), Path::new(&view.path))?;
-        let tree = Tree { attr: self.options.attr, deep: self.options.deep, ..tree(path, false, host) };
+        // A scope's cgroups are made around the process: before its birth there is nothing to open.
+        let late = !host.privileged || plan.cgroup.scope.is_some();
+        let tree = Tree { attr: self.options.attr, deep: self.options.deep, late, ..tree(path, false, host) };
         let tree = plan.open(&self.field, tree);
         let source = Source::Tree(tree);
         let propagation = self.propagation();

@@ -189,7 +189,8 @@ pub(crate) struct Tree {
     pub(crate) idmap: Option<Idmap>,
     /// What the source must be, checked on the descriptor.
     pub(crate) must_be: Kind,
-    /// Opened by init, in its own namespaces, because the runtime may not clone mounts (rootless).
+    /// Opened by init, in its own namespaces, because the runtime may not clone mounts (rootless), or because it is not
+    /// there before birth.
     pub(crate) late: bool,
 }
 
