@@ -61,7 +61,7 @@ pub(crate) fn run(client: &Client, sandbox: &Sandbox) {
     assert_eq!(client.wait(sandbox), "42");
     let runtime = if client.kind == Kind::Docker { ".HostConfig.Runtime" } else { ".OCIRuntime" };
     assert_eq!(client.inspect(sandbox, runtime), "onggi");
-    // docker gives a container's last words two seconds to arrive, and says that it has ended with or without them.
+    // docker may say that a container has ended before its last words have arrived.
     let mut logs = None;
     let whole = until(10, || {
         let read = logs.insert(client.call(sandbox, &["logs", &sandbox.token]).finish().ok());
