@@ -35,6 +35,8 @@ TESTS  ?=
 
 # `make engines`: where the engines are tried.
 ENGINES ?= host big:trixie big:sid big-v1:bookworm
+# A folder of programs that Debian lacks, such as kubelet and crio: they are found here and in the machines.
+BRING   ?=
 
 # `make conformance`: a runtime, a path or a name in PATH, or `all`; words that the tests' names contain; a folder with the
 # executables of the OCI runtime-tools.
@@ -107,11 +109,11 @@ shell-vm: ## a shell in a virtual machine: VM=small|big|big-v1 KERNEL=… (root)
 	@$(STATIC_TESTS)
 	@INTERACTIVE=1 integration/vm/test $(firstword $(VM)) $(KERNEL)
 
-engines: ## drive onggi by containerd, podman, buildah and docker, print the table: ENGINES="host big:trixie …" (root)
+engines: ## drive onggi by containerd, podman, docker, …, print the table: ENGINES="host big:trixie …" BRING=DIR (root)
 	@scripts/need $(NEED_ENGINES) $(NEED_VM)
 	@$(STATIC)
 	@$(STATIC_TESTS)
-	@TESTS='$(TESTS)' scripts/engines $(ENGINES)
+	@TESTS='$(TESTS)' BRING='$(abspath $(BRING))' scripts/engines $(ENGINES)
 
 install: $(if $(DYNAMIC),build,static) ## install to $DESTDIR$PREFIX/sbin (PREFIX=/usr/local): static, or with DYNAMIC=1 not
 	install -D -m 0755 $(if $(DYNAMIC),target/release/onggi,$(ONGGI_STATIC)) $(DESTDIR)$(PREFIX)/sbin/onggi

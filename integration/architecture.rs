@@ -331,14 +331,33 @@ fn every_invariant_is_listed() {
     assert_eq!(listed, (1..=18).collect::<Vec<_>>(), "SECURITY.md: the invariants, one row each, in order");
 }
 
+/// What people copy is what the tests give to the engines: each file is shown whole, and nothing else is.
 #[test]
-fn engines_are_configured_as_the_document_says() {
-    let document = read("docs/engines.md");
+fn engines_are_configured_as_the_documents_say() {
+    let sources = files("integration/engines", "rs").iter().map(|name| read(name)).collect::<String>();
+    let ends = ["toml", "conf", "json", "yaml"];
+    let configs: Vec<String> = ends.iter().flat_map(|end| files("integration/engines/config", end)).collect();
+    let documents = ["docs/engines.md", "docs/kubernetes.md"];
+    let mut shown = Vec::new();
     let mut breaches = Breaches::default();
-    for name in ["toml", "conf", "json"].iter().flat_map(|end| files("integration/engines/config", end)) {
-        let shown = format!("\n{}```\n", read(&name));
-        if !document.contains(&shown) {
-            breaches.0.push(format!("docs/engines.md does not show {name} as it is"));
+    for document in documents {
+        for block in read(document).split("\n```").skip(1).step_by(2) {
+            let (kind, text) = block.split_once('\n').unwrap();
+            match configs.iter().find(|name| read(name).trim_end() == text) {
+                Some(name) => shown.push(name.clone()),
+                None => {
+                    breaches.0.push(format!("{document}: no test gives this {kind} to an engine:\n{text}"))
+                }
+            }
+        }
+    }
+    for name in &configs {
+        if !shown.contains(name) {
+            breaches.0.push(format!("{} do not show {name} as it is", documents.join(" and ")));
+        }
+        let file = name.rsplit('/').next().unwrap();
+        if !sources.contains(&format!("config/{file}\")")) {
+            breaches.0.push(format!("no test uses {name}"));
         }
     }
     breaches.none();

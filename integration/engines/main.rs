@@ -18,6 +18,7 @@ mod features;
 
 mod buildah;
 mod client;
+mod conmon;
 mod containerd;
 #[macro_use]
 mod cri;
@@ -26,6 +27,8 @@ mod docker;
 mod docker_default;
 mod dockerfile;
 mod image;
+#[macro_use]
+mod kubelet;
 mod place;
 mod podman;
 mod rootless;
@@ -37,10 +40,13 @@ fn main() -> ExitCode {
     let groups = [
         ("containerd", containerd::CASES),
         ("cri", cri::CASES),
+        ("crio", crio::CASES),
+        ("kubelet", kubelet::CASES),
+        ("kubelet_crio", kubelet::crio::CASES),
         ("podman", podman::CASES),
         ("rootless", rootless::CASES),
         ("buildah", buildah::CASES),
-        ("crio", crio::CASES),
+        ("conmon", conmon::CASES),
         ("docker", docker::CASES),
         ("docker_default", docker_default::CASES),
     ];
@@ -56,7 +62,7 @@ fn say_versions() {
         words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
     };
     println!("kernel {}", first("uname", "-r").unwrap_or_default());
-    for name in ["containerd", "podman", "buildah", "dockerd"] {
+    for name in ["containerd", "crio", "kubelet", "podman", "buildah", "dockerd"] {
         if let Some(version) = first(name, "--version") {
             println!("engine {name} {version}");
         }

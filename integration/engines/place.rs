@@ -27,6 +27,7 @@ const MAKE: &str = r#"
     done
     mount --no-mtab --move "$1/run" /run
     mount -t tmpfs -o mode=755 lib /var/lib
+    mount -t tmpfs -o mode=755 log /var/log
     mount -t tmpfs -o mode=755 sbin /usr/local/sbin
     install -m 755 "$2" /usr/local/sbin/onggi
     mount -t tmpfs -o mode=755 etc "$1/etc"
@@ -52,7 +53,7 @@ pub(crate) const ONGGI: &str = "/usr/local/sbin/onggi";
 pub(crate) struct Place {
     sandbox: Sandbox,
     holder: Running,
-    daemon: Mutex<Option<Running>>,
+    daemons: Mutex<Vec<Running>>,
     last: Vec<String>,
 }
 
@@ -133,7 +134,7 @@ impl Place {
         let mut holder = sandbox.tool_call(&words).through(&["setsid"]).spawn();
         let ready = until(10, || Path::new(&folder).join("ready").exists() || holder.has_ended());
         assert!(ready && !holder.has_ended(), "the place cannot be made: {}", holder.stderr());
-        Place { sandbox, holder, daemon: Mutex::new(None), last: Vec::new() }
+        Place { sandbox, holder, daemons: Mutex::new(Vec::new()), last: Vec::new() }
     }
 
     /// The sandbox behind it, whose folder is seen in it too.
@@ -200,17 +201,17 @@ impl Place {
                 daemon.has_ended() || answers()
             });
             if up && !daemon.has_ended() {
-                *self.daemon() = Some(daemon);
+                self.daemons().push(daemon);
                 return;
             }
             assert!(again && up, "{} does not come up: {}", words[0], last_lines(&daemon.stderr()));
         }
     }
 
-    /// Sends the daemon a signal, and waits for its end.
+    /// Sends the daemon that was started last a signal, and waits for its end.
     #[track_caller]
     pub(crate) fn end_daemon(&self, signal: Signal) {
-        let Some(mut daemon) = self.daemon().take() else { return };
+        let Some(mut daemon) = self.daemons().pop() else { return };
         daemon.signal(signal);
         let ended = until(20, || daemon.has_ended());
         assert!(ended, "the daemon does not end: {}", last_lines(&daemon.stderr()));
@@ -234,7 +235,7 @@ impl Place {
             let last: Vec<&str> = self.last.iter().map(String::as_str).collect();
             drop(self.call(&self.sandbox, &last).finish());
         }
-        if let Some(mut daemon) = self.daemon().take() {
+        while let Some(mut daemon) = { self.daemons().pop() } {
             daemon.signal(Signal::SIGTERM);
             if !until(20, || daemon.has_ended()) {
                 left.push(format!("the daemon does not end: {}", last_lines(&daemon.stderr())));
@@ -246,8 +247,9 @@ impl Place {
         left
     }
 
-    fn daemon(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
-        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The daemons, in the order of their starts.
+    fn daemons(&self) -> std::sync::MutexGuard<'_, Vec<Running>> {
+        self.daemons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -26,7 +26,6 @@ macro_rules! cri_engine {
             run_a_pod,
             runtime_class,
             namespaces_of_the_pod,
-            processes_of_the_pod,
             network_of_the_machine,
             processes_of_another_container,
             exit_codes,
@@ -77,13 +76,13 @@ pub(crate) const LIMITS: crate::harness::Need = crate::harness::Need::Controller
 pub(crate) fn run_a_pod(cri: &Cri, sandbox: &Sandbox) {
     let pod = Pod::run(cri, sandbox);
     let (status, _) = pod.status();
-    assert_eq!((status.state(), status.runtime_handler.as_str()), (PodSandboxState::SandboxReady, HANDLER));
+    assert_eq!(status.state(), PodSandboxState::SandboxReady);
+    // CRI-O does not say it.
+    assert!([HANDLER, ""].contains(&status.runtime_handler.as_str()), "{status:?}");
     let container = pod.sleeper("main");
     let listed =
         cri.place.call(sandbox, &[crate::place::ONGGI, "--root", cri.root, "list", "-q"]).finish().ok();
-    for id in [&pod.id, &container.id] {
-        assert!(listed.stdout.contains(id.as_str()), "{}", listed.describe());
-    }
+    assert!(listed.stdout.contains(&container.id), "{}", listed.describe());
     assert_eq!(container.prove("hostname"), pod.config.hostname);
     container.remove();
     pod.remove();
@@ -144,7 +143,8 @@ pub(crate) fn processes_of_the_pod(cri: &Cri, sandbox: &Sandbox) {
     assert!(other.prove("cat /proc/1/cmdline").contains("while"), "the pause container is not the first");
     // What the runtime kills with a container is what belongs to it, children included; the others live.
     other.stop(0);
-    assert_eq!(other.status().exit_code, 137);
+    // CRI-O is so polite as to ask first.
+    assert!([137, 143].contains(&other.status().exit_code), "{:?}", other.status());
     assert!(until(10, || !one.prove(seen).contains("sleep 2000")), "{}", one.prove(seen));
     other.remove();
     pod.remove();
@@ -215,7 +215,7 @@ pub(crate) fn logs(cri: &Cri, sandbox: &Sandbox) {
     let mut log = String::new();
     let whole = until(10, || {
         log = pod.log("main");
-        log.ends_with("end\n")
+        log.contains(" P end\n") && log.contains(" err\n")
     });
     assert!(whole, "{log}");
     let lines: Vec<Vec<&str>> = log.lines().map(|line| line.splitn(4, ' ').skip(1).collect()).collect();
@@ -258,8 +258,13 @@ pub(crate) fn exec_sync(cri: &Cri, sandbox: &Sandbox) {
 pub(crate) fn exec_sync_with_a_limit(cri: &Cri, sandbox: &Sandbox) {
     let pod = Pod::run(cri, sandbox);
     let container = pod.sleeper("main");
-    let late = container.try_exec(&["sleep", "4000"], 1).unwrap_err();
-    assert!(late.code() == Code::DeadlineExceeded || late.message().contains("timeout"), "{late}");
+    match container.try_exec(&["sleep", "4000"], 1) {
+        Err(late) => {
+            assert!(late.code() == Code::DeadlineExceeded || late.message().contains("timeout"), "{late}");
+        }
+        // CRI-O's way to say it.
+        Ok(late) => assert_eq!((late.exit_code, &late.stderr[..]), (-1, &b"command timed out"[..])),
+    }
     let seen = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '";
     assert!(until(10, || !container.prove(seen).contains("sleep 4000")), "{}", container.prove(seen));
     pod.remove();
@@ -371,7 +376,8 @@ pub(crate) fn probes_by_the_hundred(cri: &Cri, sandbox: &Sandbox) {
             assert_eq!(good, batch, "{answers:?}");
         }
     }
-    assert_eq!(container.prove("ls -d /proc/[0-9]* | wc -l"), "4", "the sleeper, sh, ls and wc");
+    let left: u32 = container.prove("ls -d /proc/[0-9]* | wc -l").parse().unwrap();
+    assert!(left <= 4, "{left} processes are more than the sleeper, sh, ls and wc");
     pod.remove();
 }
 
@@ -391,7 +397,8 @@ pub(crate) fn stats(cri: &Cri, sandbox: &Sandbox) {
         Ok(answer) => {
             let linux = answer.stats.unwrap().linux.unwrap();
             assert_eq!(linux.containers.len(), 1);
-            assert!(linux.process.is_some_and(|it| it.process_count.is_some_and(|it| it.value >= 1)));
+            // CRI-O looks for a slice, which there is only with systemd.
+            assert!(linux.process.is_none_or(|it| it.process_count.is_some_and(|it| it.value >= 1)));
         }
         Err(status) => assert_eq!(status.code(), Code::Unimplemented, "{status}"),
     }
@@ -459,8 +466,10 @@ pub(crate) fn killed_for_memory(cri: &Cri, sandbox: &Sandbox) {
     });
     let status = container.wait();
     assert_eq!(status.exit_code, 137);
-    // The engine reads the kernel's word for it beside the exit.
-    assert!(until(10, || container.status().reason == "OOMKilled"), "{:?}", container.status());
+    // The engine reads the kernel's word for it beside the exit; CRI-O's monitor does so in the cgroup, which systemd may have
+    // removed by then.
+    let known = |reason: &str| reason == "OOMKilled" || (reason == "Error" && cri.root == crate::crio::ROOT);
+    assert!(until(10, || known(&container.status().reason)), "{:?}", container.status());
     pod.remove();
 }
 

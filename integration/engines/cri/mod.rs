@@ -22,6 +22,7 @@ use pod::Pod;
 const CONTAINERD: Need = Need::Program("containerd");
 
 cri_engine! { CONTAINERD, cri {
+    processes_of_the_pod: Need::Controller("pids");
     user_namespace: Need::Version("containerd", 1, 7, "the user namespace of a pod"), Need::IdMappedMounts;
     recursive_read_only_mounts: Need::Version("containerd", 2, 0, "a mount that is read-only all the way down");
   }
@@ -49,15 +50,20 @@ const MACHINE: [&str; 2] = [
 ];
 
 /// Where the runtime keeps what it knows.
-const ROOT: &str = "/run/containerd/runc/k8s.io";
+pub(crate) const ROOT: &str = "/run/containerd/runc/k8s.io";
 
 /// containerd as docs/engines.md configures it, with a network for pods and the images.
 fn open(layout: Layout) -> Place {
+    open_with(layout, "")
+}
+
+/// The same with more in its configuration.
+pub(crate) fn open_with(layout: Layout, more: &str) -> Place {
     let place = Place::open(layout);
     let restricted = !Need::SYS_RESOURCE.is_met(layout);
     let machine = MACHINE[usize::from(containerd::is_second())];
     let machine = machine.replace("PAUSE", PAUSE).replace("RESTRICTED", &restricted.to_string());
-    containerd::configure(&place, &machine);
+    containerd::configure(&place, &(machine + more));
     place.write("/etc/cni/net.d/10-pods.conflist", include_str!("../config/pods.conflist"));
     containerd::start(&place);
     for archive in [image::make(place.sandbox()), image::make_pause(place.sandbox())] {

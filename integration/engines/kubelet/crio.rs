@@ -1,0 +1,21 @@
+//! The kubelet over CRI-O.
+
+use std::sync::Arc;
+
+use super::over;
+use crate::cri::client::Cri;
+use crate::crio::{self, CRIO, ROOT, SOCKET};
+use crate::harness::{Layout, Need};
+use crate::place::Place;
+
+kubelet_over! { CRIO, "kubelet over CRI-O", open, connect {
+    user_namespace: Need::IdMappedMounts;
+}}
+
+fn open(layout: Layout) -> Place {
+    over(crio::open(layout), include_str!("../config/kubelet-crio.yaml"), ROOT)
+}
+
+fn connect(place: Arc<Place>) -> Cri {
+    Cri::open(place, SOCKET, ROOT)
+}
