@@ -650,7 +650,8 @@ pub(crate) fn apparmor(cri: &Cri, sandbox: &Sandbox) {
     let container =
         pod.start_with("engine", &["sleep", "1000"], |config| security(config).apparmor = default);
     let seen = container.prove(script);
-    assert!(seen.contains("default") && seen.ends_with(" (enforce)"), "{seen}");
+    // containerd's and CRI-O's have other names than that of the test, and both let the file be read.
+    assert!(seen.ends_with(" (enforce)") && !seen.contains(name.as_str()), "{seen}");
     pod.remove();
     cri.place.call(sandbox, &["apparmor_parser", "--remove", &file]).finish().ok();
 }

@@ -38,7 +38,7 @@ pub(crate) struct Container<'a> {
 /// container.
 pub(crate) fn pod_config(sandbox: &Sandbox, name: &str) -> PodSandboxConfig {
     let systemd = Need::Systemd.is_met(sandbox.layout);
-    let cgroup_parent = if systemd { "system.slice".into() } else { format!("/{}", sandbox.token) };
+    let cgroup_parent = if systemd { "/system.slice".into() } else { format!("/{}", sandbox.token) };
     let name = format!("{}-{name}", sandbox.token);
     PodSandboxConfig {
         metadata: Some(PodSandboxMetadata {
