@@ -218,14 +218,19 @@ impl Place {
         drop(daemon.finish());
     }
 
-    /// Kills every program of this name that the engine has started.
+    /// Kills every program of this name that the engine has started, and those that these were about to start.
+    #[track_caller]
     pub(crate) fn kill_all(&self, name: &str) {
-        for (pid, what) in belonging_to(&self.sandbox.token) {
-            if what.contains(name) {
+        let gone = until(20, || {
+            let all = belonging_to(&self.sandbox.token).into_iter().filter(|(_, what)| what.contains(name));
+            let all: Vec<i32> = all.map(|(pid, _)| pid).collect();
+            for &pid in &all {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
-        }
-        reap_orphans();
+            reap_orphans();
+            all.is_empty()
+        });
+        assert!(gone, "{name} comes again and again");
     }
 
     /// Ends what is still there, and says what the engine has left of containers.
