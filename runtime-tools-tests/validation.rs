@@ -52,7 +52,7 @@ pub(crate) fn executables(folder: &Path) -> Result<Vec<PathBuf>, String> {
 pub(crate) fn run(folder: &Path, executable: &Path, layout: Layout) -> File {
     let name = executable.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let place = tempfile::tempdir().unwrap();
-    let (before, known) = (cgroups(layout), containers(place.path()));
+    let (before, known) = (layout.cgroups(), containers(place.path()));
     let call = Call::new([executable], &place.path().join("said"));
     let call = call.env("RUNTIME", binary()).env("HOME", "/root").directory(folder).limit(60);
     let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call.finish()));
@@ -128,20 +128,6 @@ fn ask(words: &[&str], place: &Path) -> String {
     if output.status.success() { output.stdout } else { String::new() }
 }
 
-fn cgroups(layout: Layout) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut open: Vec<PathBuf> = layout.hierarchies().into_iter().map(|it| it.mount).collect();
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                open.push(entry.path());
-                found.insert(entry.path());
-            }
-        }
-    }
-    found
-}
-
 /// Named by the executables: by a UUID, or by these words. Others may use the hierarchies meanwhile.
 fn is_theirs(dir: &Path) -> bool {
     dir.iter().filter_map(|part| part.to_str()).any(|part| {
@@ -159,7 +145,7 @@ fn sweep(layout: Layout, before: &BTreeSet<PathBuf>) {
         }
         reap_all();
         let new: Vec<PathBuf> =
-            cgroups(layout).difference(before).filter(|dir| is_theirs(dir)).cloned().collect();
+            layout.cgroups().difference(before).filter(|dir| is_theirs(dir)).cloned().collect();
         // The deepest stand last.
         new.iter().rev().for_each(|dir| drop(fs::remove_dir(dir)));
         new.is_empty() && children().is_empty()

@@ -94,7 +94,7 @@ pub(crate) fn close_all() -> Vec<String> {
         left.extend(place.close().into_iter().map(|line| format!("{name}: {line}")));
     }
     let Some((layout, before)) = BEFORE.get() else { return left };
-    let new = || cgroups(*layout).into_iter().filter(|dir| !before.contains(dir));
+    let new = || layout.cgroups().into_iter().filter(|dir| !before.contains(dir));
     until(5, || {
         reap_orphans();
         !new().any(|dir| is_container(&dir))
@@ -114,7 +114,7 @@ impl Place {
     /// A new one.
     pub(crate) fn open(layout: Layout) -> Place {
         let sandbox = Sandbox::new(layout);
-        BEFORE.get_or_init(|| (layout, cgroups(layout)));
+        BEFORE.get_or_init(|| (layout, layout.cgroups()));
         let folder = sandbox.path("place");
         fs::create_dir(&folder).unwrap();
         let runtime = binary().display().to_string();
@@ -261,21 +261,6 @@ impl Place {
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n    ")
-}
-
-/// Every cgroup of this layout.
-pub(crate) fn cgroups(layout: Layout) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut folders: Vec<PathBuf> = layout.hierarchies().into_iter().map(|it| it.mount).collect();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
-                found.insert(entry.path());
-            }
-        }
-    }
-    found
 }
 
 /// Whether a cgroup is that of a container of podman or docker: its name has their 64 digits in it. Those of containerd

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::client::{Client, Kind};
 use crate::harness::{Layout, Need, Sandbox, is_alive, until};
 use crate::image;
-use crate::place::{ONGGI, Place, cgroups, shared};
+use crate::place::{ONGGI, Place, shared};
 
 const PODMAN: Need = Need::Program("podman");
 const LIMITS: Need = Need::Controller("memory");
@@ -142,7 +142,7 @@ fn engine_killed(sandbox: &mut Sandbox) {
     assert!(!is_alive(pid.parse().unwrap()));
     let mounts = client.place.call(sandbox, &["cat", "/proc/self/mountinfo"]).finish().ok();
     assert!(!mounts.stdout.contains(&id), "{}", mounts.describe());
-    let cgroups = || cgroups(sandbox.layout).into_iter().filter(|dir| dir.to_string_lossy().contains(&id));
+    let cgroups = || sandbox.layout.cgroups().into_iter().filter(|dir| dir.to_string_lossy().contains(&id));
     assert!(until(5, || cgroups().next().is_none()), "{:?}", cgroups().collect::<Vec<_>>());
     sandbox.clean(&output);
 }

@@ -1,5 +1,6 @@
 //! The two cgroup layouts a test runs on, and where the files of a cgroup are in each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,21 @@ impl Layout {
         step("shared mounts", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none))?;
         let v1 = self.hierarchies().iter().any(|hierarchy| !hierarchy.controllers.is_empty());
         if self == Layout::V1 && !v1 { Err("this machine has no cgroup v1".into()) } else { Ok(()) }
+    }
+
+    /// Every cgroup of this layout but the topmost; what stands inside another comes behind it.
+    pub(crate) fn cgroups(self) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<PathBuf> = self.hierarchies().into_iter().map(|it| it.mount).collect();
+        while let Some(dir) = open.pop() {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(entry.path());
+                    found.insert(entry.path());
+                }
+            }
+        }
+        found
     }
 
     /// The hierarchies of this layout, as this process sees them mounted.

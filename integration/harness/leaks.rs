@@ -72,25 +72,9 @@ fn mounts(token: &str) -> Vec<String> {
 
 /// The cgroups that bear the token, without the parent itself.
 fn cgroups(token: &str, layout: Layout) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for hierarchy in layout.hierarchies() {
-        walk(&hierarchy.mount, &mut |dir| {
-            let own = dir.to_string_lossy().contains(token);
-            if own && dir != hierarchy.mount.join(token) {
-                found.push(dir.to_owned());
-            }
-        });
-    }
-    found
-}
-
-fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            visit(&entry.path());
-            walk(&entry.path(), visit);
-        }
-    }
+    let parents: Vec<PathBuf> = layout.hierarchies().iter().map(|it| it.mount.join(token)).collect();
+    let own = |dir: &PathBuf| dir.to_string_lossy().contains(token) && !parents.contains(dir);
+    layout.cgroups().into_iter().filter(own).collect()
 }
 
 fn remove_below(dir: &Path) {
