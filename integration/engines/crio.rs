@@ -4,10 +4,8 @@
 
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
-
 use crate::cri::client::Cri;
-use crate::cri::pod::Pod;
+use crate::cri::features;
 use crate::harness::{Layout, Need, Sandbox};
 use crate::image::{self, PAUSE};
 use crate::place::{Place, shared};
@@ -24,7 +22,7 @@ cri_engine! { CRIO, crio {
 }
 
 /// Where the daemon listens.
-pub(crate) const SOCKET: &str = "/run/crio/crio.sock";
+const SOCKET: &str = "/run/crio/crio.sock";
 
 /// Where config/crio.conf tells the runtime to keep what it knows.
 pub(crate) const ROOT: &str = "/run/onggi";
@@ -74,25 +72,14 @@ fn start(place: &Place) {
     place.start_daemon(&["crio"], &["crio", "status", "info"]);
 }
 
-fn crio(sandbox: &Sandbox) -> Cri {
-    Cri::open(shared("crio", sandbox.layout, open), SOCKET, ROOT)
+pub(crate) fn connect(place: Arc<Place>) -> Cri {
+    Cri::open(place, SOCKET, ROOT)
 }
 
-/// A daemon that ends and starts again still manages what it started: killed, and stopped in order.
+fn crio(sandbox: &Sandbox) -> Cri {
+    connect(shared("crio", sandbox.layout, open))
+}
+
 fn daemon_restarted(sandbox: &mut Sandbox) {
-    let place = Arc::new(open(sandbox.layout));
-    let cri = Cri::open(place.clone(), SOCKET, ROOT);
-    let pod = Pod::run(&cri, sandbox);
-    let container = pod.sleeper("main");
-    let first = container.pid();
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        place.end_daemon(signal);
-        start(&place);
-        cri.wait();
-        assert_eq!((container.pid(), container.prove("cat /proc/1/comm").as_str()), (first, "sleep"));
-    }
-    pod.remove();
-    drop(cri);
-    let left = Arc::into_inner(place).unwrap().close();
-    assert!(left.is_empty(), "{left:?}");
+    features::daemon_restarted(open(sandbox.layout), connect, start, sandbox);
 }

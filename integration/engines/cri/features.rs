@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Arc;
 
 use k8s_cri::v1::security_profile::ProfileType;
 use k8s_cri::v1::{
@@ -10,6 +11,7 @@ use k8s_cri::v1::{
     PodSandboxStatsRequest, PortForwardRequest, SecurityProfile, UpdateContainerResourcesRequest,
     UserNamespace,
 };
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tonic::Code;
 
@@ -17,6 +19,7 @@ use super::client::Cri;
 use super::pod::{HANDLER, Pod, namespaces, pod_config, pod_security, resources, security};
 use super::streams::{RESIZE, STDERR, STDIN, STDOUT, Streams};
 use crate::harness::{Layout, Sandbox, is_alive, until};
+use crate::place::Place;
 
 /// Declares the `CASES` of an engine's file: all features of this file, those that not every version has with what they
 /// need, and tests of its own. `$open` makes the engine's [`Cri`]. All need `$program`.
@@ -674,6 +677,30 @@ pub(crate) fn user_namespace(cri: &Cri, sandbox: &Sandbox) {
     );
     assert_eq!(container.prove("touch /new && stat -c %u /new /bin/busybox"), "0\n0");
     pod.remove();
+}
+
+/// A daemon that ends and starts again still manages what it started: killed, and stopped in order.
+pub(crate) fn daemon_restarted(
+    place: Place,
+    connect: fn(Arc<Place>) -> Cri,
+    start: fn(&Place),
+    sandbox: &Sandbox,
+) {
+    let place = Arc::new(place);
+    let cri = connect(place.clone());
+    let pod = Pod::run(&cri, sandbox);
+    let container = pod.sleeper("main");
+    let first = container.pid();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        place.end_daemon(signal);
+        start(&place);
+        cri.wait();
+        assert_eq!((container.pid(), container.prove("cat /proc/1/comm").as_str()), (first, "sleep"));
+    }
+    pod.remove();
+    drop(cri);
+    let left = Arc::into_inner(place).unwrap().close();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// Two containers in each, from ten clients at once.

@@ -9,14 +9,11 @@ pub(crate) mod streams;
 
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
-
 use crate::containerd::{self, SOCKET};
 use crate::harness::{Layout, Need, Sandbox};
 use crate::image::{self, PAUSE};
 use crate::place::{Place, shared};
 use client::Cri;
-use pod::Pod;
 
 /// The daemon.
 const CONTAINERD: Need = Need::Program("containerd");
@@ -72,25 +69,14 @@ pub(crate) fn open_with(layout: Layout, more: &str) -> Place {
     place
 }
 
-fn cri(sandbox: &Sandbox) -> Cri {
-    Cri::open(shared("cri", sandbox.layout, open), SOCKET, ROOT)
+pub(crate) fn connect(place: Arc<Place>) -> Cri {
+    Cri::open(place, SOCKET, ROOT)
 }
 
-/// A daemon that ends and starts again still manages what it started: killed, and stopped in order.
+fn cri(sandbox: &Sandbox) -> Cri {
+    connect(shared("cri", sandbox.layout, open))
+}
+
 fn daemon_restarted(sandbox: &mut Sandbox) {
-    let place = Arc::new(open(sandbox.layout));
-    let cri = Cri::open(place.clone(), SOCKET, ROOT);
-    let pod = Pod::run(&cri, sandbox);
-    let container = pod.sleeper("main");
-    let first = container.pid();
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        place.end_daemon(signal);
-        containerd::start(&place);
-        cri.wait();
-        assert_eq!((container.pid(), container.prove("cat /proc/1/comm").as_str()), (first, "sleep"));
-    }
-    pod.remove();
-    drop(cri);
-    let left = Arc::into_inner(place).unwrap().close();
-    assert!(left.is_empty(), "{left:?}");
+    features::daemon_restarted(open(sandbox.layout), connect, containerd::start, sandbox);
 }

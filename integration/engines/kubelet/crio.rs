@@ -1,10 +1,7 @@
 //! The kubelet over CRI-O.
 
-use std::sync::Arc;
-
 use super::over;
-use crate::cri::client::Cri;
-use crate::crio::{self, CRIO, ROOT, SOCKET};
+use crate::crio::{self, CRIO, ROOT, connect};
 use crate::harness::{Layout, Need};
 use crate::place::Place;
 
@@ -14,8 +11,4 @@ kubelet_over! { CRIO, "kubelet over CRI-O", open, connect {
 
 fn open(layout: Layout) -> Place {
     over(crio::open(layout), include_str!("../config/kubelet-crio.yaml"), ROOT)
-}
-
-fn connect(place: Arc<Place>) -> Cri {
-    Cri::open(place, SOCKET, ROOT)
 }

@@ -55,11 +55,9 @@ pub(crate) mod features;
 mod pod;
 
 use std::fs;
-use std::sync::Arc;
 
-use crate::containerd::{SOCKET, is_second};
-use crate::cri::client::Cri;
-use crate::cri::{self, ROOT};
+use crate::containerd::is_second;
+use crate::cri::{self, ROOT, connect};
 use crate::harness::{Layout, Need, patience};
 use crate::place::Place;
 
@@ -152,10 +150,6 @@ fn open(layout: Layout) -> Place {
         include_str!("../config/kubelet.yaml"),
         ROOT,
     )
-}
-
-fn connect(place: Arc<Place>) -> Cri {
-    Cri::open(place, SOCKET, ROOT)
 }
 
 /// The kubelet over the engine of this place, in which the runtime keeps what it knows below `runtime`.
