@@ -1,10 +1,11 @@
-//! The programs that people already run, with the onggi under test below them: containerd, podman, docker, buildah. One
-//! file per engine, one test per feature, so that the results are a table engine × feature (`make engines`).
+//! The programs that people already run, with the onggi under test below them: containerd, CRI-O and the kubelet, podman,
+//! docker, buildah. One file or folder per engine, one test per feature, so that the results are a table engine × feature
+//! (`make engines`).
 //!
-//! The tests speak to an engine only through its own command line. An engine is started once for all tests of its file,
-//! since under emulation a daemon takes longer to start than most tests; a test that stops or kills its engine has one of
-//! its own. Each lives in a [`place::Place`]: mounts and a network of its own, with empty folders where the engine keeps
-//! things, and with the configuration that `docs/engines.md` tells people to copy.
+//! The tests speak to an engine only as its users do: through its own command line, the CRI, or manifests. An engine is
+//! started once for all tests of its file, since under emulation a daemon takes longer to start than most tests; a test
+//! that stops or kills its engine has one of its own. Each lives in a [`place::Place`]: mounts and a network of its own,
+//! with empty folders where the engine keeps things, and with the configuration that the documents tell people to copy.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
@@ -33,7 +34,9 @@ mod place;
 mod podman;
 mod rootless;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+
+use harness::needs::{release, version};
 
 fn main() -> ExitCode {
     say_versions();
@@ -55,15 +58,9 @@ fn main() -> ExitCode {
 
 /// The kernel and the engines that are here, for the table.
 fn say_versions() {
-    let first = |name: &str, option: &str| {
-        let printed = Command::new(name).arg(option).output().ok()?;
-        let text = String::from_utf8_lossy(&printed.stdout).into_owned();
-        let mut words = text.split_whitespace().map(|word| word.trim_end_matches(',').to_owned());
-        words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))
-    };
-    println!("kernel {}", first("uname", "-r").unwrap_or_default());
+    println!("kernel {}", release());
     for name in ["containerd", "crio", "kubelet", "podman", "buildah", "dockerd"] {
-        if let Some(version) = first(name, "--version") {
+        if let Some(version) = version(name) {
             println!("engine {name} {version}");
         }
     }

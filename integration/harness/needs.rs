@@ -111,7 +111,7 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
         Need::Program(name) => unless(program(name).is_some(), format!("{name} is not installed")),
         Need::Version(name, major, minor, what) => {
             let why = format!("{what} needs {name} {major}.{minor}");
-            unless(version(name) >= (major, minor), why)
+            unless(numbers(&version(name).unwrap_or_default()) >= (major, minor), why)
         }
         Need::Controller(name) => {
             let why = format!("no {name} controller in cgroup {} here", layout.name());
@@ -232,20 +232,25 @@ fn is_free(controller: &str) -> bool {
     })
 }
 
+/// The running kernel's release.
+pub(crate) fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim_end().to_owned()
+}
+
 /// The running kernel's major and minor number.
 fn kernel() -> (u32, u32) {
-    numbers(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
+    numbers(&release())
 }
 
-/// A program's major and minor number; 0.0 where it is missing.
-fn version(name: &str) -> (u32, u32) {
-    let Some(file) = program(name) else { return (0, 0) };
-    let said = processes::output(Command::new(file).arg("--version"));
+/// The version that a program says it has; none where it is missing.
+pub(crate) fn version(name: &str) -> Option<String> {
+    let said = processes::output(Command::new(program(name)?).arg("--version"));
     let text = String::from_utf8_lossy(&said.stdout);
-    let number = text.split_whitespace().find(|word| word.starts_with(|it: char| it.is_ascii_digit()));
-    numbers(number.unwrap_or_default())
+    let mut words = text.split_whitespace().map(|word| word.trim_start_matches('v').trim_end_matches(','));
+    words.find(|word| word.starts_with(|it: char| it.is_ascii_digit())).map(str::to_owned)
 }
 
+/// The major and minor number in a version.
 fn numbers(text: &str) -> (u32, u32) {
     let mut numbers =
         text.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
