@@ -10,15 +10,15 @@ use crate::harness::{Layout, Need, Sandbox};
 use crate::image::{self, PAUSE};
 use crate::place::{Place, shared};
 
-pub(crate) const CRIO: Need = Need::Program("crio");
+pub(crate) const CRIO: Need = Need::Programs(&["crio", "podman"]);
 
 cri_engine! { CRIO, crio {
     // What holds the pod's processes is to be the last that the OOM killer takes.
     processes_of_the_pod: Need::SYS_RESOURCE;
     user_namespace: Need::IdMappedMounts;
-    recursive_read_only_mounts: Need::Program("podman");
+    recursive_read_only_mounts:;
   }
-    daemon_restarted: Need::Program("podman");
+    daemon_restarted:;
 }
 
 /// Where the daemon listens.

@@ -14,6 +14,9 @@ pub(crate) enum Need {
     Only(Layout),
     /// A program in PATH.
     Program(&'static str),
+    /// Programs in PATH that one test needs together.
+    #[allow(dead_code, reason = "only the tests of engines ask for it")]
+    Programs(&'static [&'static str]),
     /// A program, by what its `--version` says at least this new, for what.
     #[allow(dead_code, reason = "only the tests of engines ask for it")]
     Version(&'static str, u32, u32, &'static str),
@@ -109,6 +112,7 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
     match need {
         Need::Only(_) => None,
         Need::Program(name) => unless(program(name).is_some(), format!("{name} is not installed")),
+        Need::Programs(names) => names.iter().find_map(|name| lacking(Need::Program(name), layout)),
         Need::Version(name, major, minor, what) => {
             let why = format!("{what} needs {name} {major}.{minor}");
             unless(numbers(&version(name).unwrap_or_default()) >= (major, minor), why)

@@ -24,7 +24,7 @@ use crate::place::Place;
 /// Declares the `CASES` of an engine's file: all features of this file, those that not every version has with what they
 /// need, and tests of its own. `$open` makes the engine's [`Cri`]. All need `$program`.
 macro_rules! cri_engine {
-    ($program:ident, $open:ident { $($some:ident: $($need:expr),+;)* } $($own:ident: $($more:expr),+;)*) => {
+    ($program:ident, $open:ident { $($some:ident: $($need:expr),*;)* } $($own:ident: $($more:expr),*;)*) => {
         cri_engine! { @cases $program, $open {
             run_a_pod,
             runtime_class,
@@ -54,10 +54,10 @@ macro_rules! cri_engine {
             read_only_root,
             seccomp,
             ten_pods_at_once,
-          } { apparmor: $crate::harness::Need::AppArmor(true); $($some: $($need),+;)* } $($own: $($more),+;)*
+          } { apparmor: $crate::harness::Need::AppArmor(true); $($some: $($need),*;)* } $($own: $($more),*;)*
         }
     };
-    (@cases $program:ident, $open:ident { $($all:ident,)* } { $($some:ident: $($need:expr),+;)* } $($own:ident: $($more:expr),+;)*) => {
+    (@cases $program:ident, $open:ident { $($all:ident,)* } { $($some:ident: $($need:expr),*;)* } $($own:ident: $($more:expr),*;)*) => {
         $(fn $all(sandbox: &mut $crate::harness::Sandbox) {
             $crate::cri::features::$all(&$open(sandbox), sandbox);
         })*
@@ -66,8 +66,8 @@ macro_rules! cri_engine {
         })*
         cases! {
             $($all: $program, $crate::cri::features::BRIDGE, $crate::cri::features::LIMITS;)*
-            $($some: $program, $crate::cri::features::BRIDGE, $crate::cri::features::LIMITS, $($need),+;)*
-            $($own: $program, $crate::cri::features::BRIDGE, $crate::cri::features::LIMITS, $($more),+;)*
+            $($some: $program, $crate::cri::features::BRIDGE, $crate::cri::features::LIMITS $(, $need)*;)*
+            $($own: $program, $crate::cri::features::BRIDGE, $crate::cri::features::LIMITS $(, $more)*;)*
         }
     };
 }
