@@ -6,7 +6,8 @@
 use super::child::{self, Child};
 use super::id::ContainerId;
 use super::notify::{self, Forwarder};
-use super::store::{Claim, Locked, Saved, already_exists, exists};
+use super::saved::Saved;
+use super::store::{Claim, Locked, already_exists, exists};
 use super::terminal::Console;
 use super::{CgroupManager, CreateOptions, Settings, gate, handles, pid_file, probe, seccomp};
 use super::{attend, delete};

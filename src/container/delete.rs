@@ -10,8 +10,9 @@ use super::Settings;
 use super::id::ContainerId;
 use super::kill::thaw;
 use super::process::Process;
+use super::saved::Saved;
 use super::state::{self, Facts, State, Status};
-use super::store::{self, LOCK_WAIT, Locked, Opened, Saved, Seen};
+use super::store::{self, LOCK_WAIT, Locked, Opened, Seen};
 use crate::error::{Error, Result, phrases};
 use crate::init::hook;
 

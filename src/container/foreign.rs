@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::gate;
-use super::store::{FILTER, STATE, VERSION};
+use super::saved::{FILTER, STATE, VERSION};
 use crate::error::{Error, Result};
 use crate::plan::notify;
 use crate::spec;

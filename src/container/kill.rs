@@ -5,8 +5,9 @@
 
 use super::Settings;
 use super::id::ContainerId;
+use super::saved::Saved;
 use super::state::{self, Facts, Status};
-use super::store::{Saved, Seen};
+use super::store::Seen;
 use crate::error::{Error, Result, phrases};
 use crate::sys::pidfd;
 use std::os::fd::AsFd;

@@ -24,6 +24,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod ps;
 pub(crate) mod run;
+pub(crate) mod saved;
 pub(crate) mod seal;
 pub(crate) mod seccomp;
 pub(crate) mod start;

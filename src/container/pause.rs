@@ -5,8 +5,9 @@
 use super::Settings;
 use super::id::ContainerId;
 use super::process::Process;
+use super::saved::Saved;
 use super::state::{Facts, Status};
-use super::store::{Locked, Saved};
+use super::store::Locked;
 use crate::cgroup::Record;
 use crate::error::{Error, Result, phrases};
 

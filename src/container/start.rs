@@ -2,8 +2,9 @@
 
 use super::id::ContainerId;
 use super::notify::Forwarder;
+use super::saved::Saved;
 use super::state::{Facts, State, Status};
-use super::store::{Locked, Saved};
+use super::store::Locked;
 use super::{Settings, attend, gate, seccomp};
 use crate::error::{Error, Result, phrases};
 use crate::init::hook;

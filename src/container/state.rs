@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::id::ContainerId;
 use super::process::Process;
-use super::store::{Locked, Saved, Seen};
+use super::saved::Saved;
+use super::store::{Locked, Seen};
 use super::{Settings, gate};
 use crate::cgroup::Record;
 use crate::error::{Error, Result};

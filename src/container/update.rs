@@ -3,8 +3,9 @@
 //! but of every engine; conditions and phrases are runc's. Nothing here may leave a container between two configs.
 
 use super::id::ContainerId;
+use super::saved::Saved;
 use super::state::{Facts, Status};
-use super::store::{Locked, Saved};
+use super::store::Locked;
 use super::{Settings, probe};
 use crate::cgroup::systemd::Told;
 use crate::cgroup::{Record, limit, systemd};

@@ -3,8 +3,8 @@
 use crate::cgroup::entrance::Entrance;
 use crate::container::child::Child;
 use crate::container::process::Process as Alive;
+use crate::container::saved::Saved;
 use crate::container::state::Status;
-use crate::container::store::Saved;
 use crate::container::terminal::{Console, Terminal};
 use crate::container::{ExecOptions, attend, foreground, handles, maps, pid_file, seccomp};
 use crate::error::{Error, Result};

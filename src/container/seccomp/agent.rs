@@ -4,8 +4,8 @@
 //! It is called before the process may go on, so that nothing runs when there is no agent, and told as soon as the
 //! filter is loaded. Both waits are bounded.
 
+use crate::container::saved::Saved;
 use crate::container::state::{State, Status};
-use crate::container::store::Saved;
 use crate::error::{Error, Result};
 use crate::plan::seccomp::Agent;
 use crate::sys::socket;

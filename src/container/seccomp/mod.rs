@@ -10,7 +10,7 @@ pub(super) use agent::Caller;
 pub(crate) use compile::library;
 
 use super::Settings;
-use super::store::{FILTER, Saved};
+use super::saved::{FILTER, Saved};
 use crate::error::{Error, Result};
 use crate::plan::seccomp::{FLAGS, Filter};
 use crate::sys::{dir, seccomp};
