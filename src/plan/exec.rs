@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::spec::mask::Mask;
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, Process};
 use serde::{Deserialize, Serialize};
-use std::ffi::CString;
 
 /// What of a container decides about processes that join it later.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -181,7 +180,7 @@ pub(crate) fn plan(
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }
     if container.keyring {
-        lsm::join_keyring(&mut init, &mut handles, keyring(request.id), process, host)?;
+        lsm::join_keyring(&mut init, &mut handles, request.id, process, host)?;
     }
     lsm::confine(&mut init, &mut handles, process, host)?;
     becoming.terminal(&mut init, false)?;
@@ -199,11 +198,6 @@ pub(crate) fn plan(
     }
     init.push("process", Step::Unguard);
     let (descriptors, listening) = (request.preserve_fds, request.listen_fds);
-    becoming.go(&mut init, Handed { descriptors, listening, notify: false })?;
+    becoming.go(&mut init, Handed { descriptors, listening, notify: None })?;
     Ok(ExecPlan { warnings, birth, oom_score_adj, hard_limits, initial_cpus, properties, handles, init })
-}
-
-/// The name of a container's session keyring.
-pub(crate) fn keyring(id: &str) -> CString {
-    CString::new(format!("_ses.{id}")).expect("an id has no NUL")
 }

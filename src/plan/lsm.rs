@@ -2,8 +2,7 @@
 //! config-linux.md, Mount Label). A label that this machine cannot give is an error, never left out.
 
 use super::host::Host;
-use super::mounts::c_string;
-use super::step::{Become, Field, Handle, HandleId, Label, LabelFile, Step, Steps};
+use super::step::{Become, Field, Handle, HandleId, Label, LabelFile, Step, Steps, c_string};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{Process, Spec};
 use std::ffi::CString;
@@ -42,14 +41,14 @@ pub(crate) fn confine(
     Ok(())
 }
 
-/// The session keyring of this name, with the SELinux label of the process.
+/// The session keyring of the container with this id, with the SELinux label of the process.
 ///
 /// # Errors
 /// SELinux is not enabled.
 pub(crate) fn join_keyring(
     steps: &mut Steps,
     handles: &mut Vec<(Field, Handle)>,
-    name: CString,
+    id: &str,
     process: &Process,
     host: &Host,
 ) -> Result<()> {
@@ -57,6 +56,7 @@ pub(crate) fn join_keyring(
     if let Some((field, label)) = &label {
         push(steps, handles, field, LabelFile::KeyCreate, label.clone());
     }
+    let name = CString::new(format!("_ses.{id}")).expect("an id has no NUL");
     steps.push("process", Step::SessionKeyring(name));
     if let Some((field, _)) = &label {
         push(steps, handles, field, LabelFile::KeyCreate, CString::default());

@@ -223,8 +223,11 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         plan.push("process", Step::Gate);
     }
     hooks::push(&mut plan, hooks.start_container);
-    let handed =
-        Handed { descriptors: request.preserve_fds, listening: request.listen_fds, notify: plan.notify };
+    let handed = Handed {
+        descriptors: request.preserve_fds,
+        listening: request.listen_fds,
+        notify: plan.notify.then(notify::variable),
+    };
     becoming.go(&mut plan.init, handed)?;
     older::do_without_mount_setattr(&mut plan, host)?;
     Ok(plan)

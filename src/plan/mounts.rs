@@ -7,7 +7,7 @@ use super::lsm::{self, Labelling};
 use super::mount_options::{self, Idmapped, MountOptions};
 use super::namespaces::{Namespaces, id_maps};
 use super::rootfs::{READ_ONLY, baseline, host_path, tree};
-use super::step::{Attr, Idmap, Inside, Kind, Links, MountPoint, Namespace, Source, Step, Tree};
+use super::step::{Attr, Idmap, Inside, Kind, Links, MountPoint, Namespace, Source, Step, Tree, c_string};
 use super::{Plan, Request};
 use crate::error::{Error, Result};
 use nix::libc;
@@ -358,9 +358,4 @@ impl Entry<'_> {
 
 fn option_text(key: &str, value: Option<&str>) -> String {
     value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"))
-}
-
-/// For the kernel; a NUL byte is an error.
-pub(super) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::new("contains a NUL byte"))
 }

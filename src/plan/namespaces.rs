@@ -197,9 +197,8 @@ pub(crate) fn enter(
 ) -> Result<()> {
     plan.push("process", Step::Setsid);
     if !request.no_new_keyring {
-        let name = super::exec::keyring(request.id);
         let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
-        lsm::join_keyring(&mut plan.init, &mut plan.handles, name, process, host)?;
+        lsm::join_keyring(&mut plan.init, &mut plan.handles, request.id, process, host)?;
     }
     let late = [Namespace::Network, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup, Namespace::Mount];
     for kind in late {

@@ -10,6 +10,7 @@ use super::step::{Attr, Inside, Links, MountPoint, Namespace, Source, Step, Tree
 use super::{Plan, Request};
 use crate::error::Result;
 use oci_spec::runtime::Spec;
+use std::ffi::CString;
 
 /// What errors call it.
 const FIELD: &str = "NOTIFY_SOCKET";
@@ -24,8 +25,8 @@ pub(crate) const NAME: &str = "notify.sock";
 const ATTR: u64 = 0x1 | 0x2 | 0x4 | 0x8;
 
 /// The entry of the container's environment.
-pub(crate) fn variable() -> String {
-    format!("{FIELD}={PLACE}/{NAME}")
+pub(super) fn variable() -> CString {
+    CString::new(format!("{FIELD}={PLACE}/{NAME}")).expect("literals have no NUL")
 }
 
 /// Mounts the directory, unless the config has a NOTIFY_SOCKET of its own, or shares the host's mounts.

@@ -4,7 +4,6 @@ use super::Maps;
 use super::capabilities::{self, Sets};
 use super::host::Host;
 use super::namespaces::{self, Namespaces};
-use super::notify;
 use super::property;
 use super::seccomp::Loading;
 use super::step::{Become, Field, Namespace, Property, Step, Steps};
@@ -39,14 +38,14 @@ const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 const LISTEN: [&[u8]; 3] = [b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES="];
 
 /// What reaches a process besides what its config says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Handed {
     /// This many descriptors from 3 on.
     pub(crate) descriptors: u32,
     /// So many of them, the first ones, are announced as LISTEN_FDS.
     pub(crate) listening: u32,
-    /// It finds a socket for sd_notify(3).
-    pub(crate) notify: bool,
+    /// Where it finds a socket for sd_notify(3), an entry of its environment.
+    pub(crate) notify: Option<CString>,
 }
 
 /// A process of a container, its first or one that `exec` adds, and what of the container decides about it.
@@ -235,9 +234,7 @@ impl<'a> Becoming<'a> {
             env.retain(|entry| !LISTEN.iter().any(|name| entry.to_bytes().starts_with(name)));
             steps.push("LISTEN_FDS", Become::ListenFds(handed.listening));
         }
-        if handed.notify {
-            env.push(CString::new(notify::variable()).expect("a literal without NUL"));
-        }
+        env.extend(handed.notify);
         if let Some(seccomp) = self.seccomp.filter(|_| !self.hurries) {
             steps.push("linux.seccomp", seccomp.step(false));
         }

@@ -3,6 +3,7 @@
 //! `Display` is the text that `onggi plan` prints and that golden tests compare.
 
 pub(crate) use super::property::{Property, SchedulerAttributes};
+use crate::error::{Error, Result};
 use std::ffi::{CStr, CString};
 use std::fmt;
 
@@ -643,4 +644,9 @@ pub(crate) struct Hook {
 /// Text of a C string for people.
 pub(crate) fn show(text: &CStr) -> String {
     text.to_string_lossy().into_owned()
+}
+
+/// Text for the kernel; a NUL byte is an error.
+pub(super) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new("contains a NUL byte"))
 }
