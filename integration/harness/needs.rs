@@ -151,15 +151,7 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             let why = format!("{what} needs Linux {major}.{minor}");
             unless(kernel() >= (major, minor), why)
         }
-        Need::IdMappedMounts => {
-            let kind = rustix::fs::statfs(std::env::temp_dir()).map_or(0, |stat| stat.f_type);
-            let (needed, what) = match kind {
-                TMPFS => ((6, 3), "an id-mapped tmpfs"),
-                OVERLAYFS => ((5, 19), "an id-mapped overlay"),
-                _ => ((5, 12), "an id-mapped mount"),
-            };
-            unless(kernel() >= needed, format!("{what} needs Linux {}.{}", needed.0, needed.1))
-        }
+        Need::IdMappedMounts => id_mapped_mounts(),
         Need::Resctrl(wanted) => {
             let why = if wanted { "no resctrl is mounted here" } else { "resctrl is mounted here" };
             unless(Need::resctrl().is_some() == wanted, why.into())
@@ -177,6 +169,17 @@ fn lacking(need: Need, layout: Layout) -> Option<String> {
             unless(booted && bus, "systemd does not manage this machine".into())
         }
     }
+}
+
+/// The kernel must be able to map the file system that temporary folders are on.
+fn id_mapped_mounts() -> Option<String> {
+    let kind = rustix::fs::statfs(std::env::temp_dir()).map_or(0, |stat| stat.f_type);
+    let ((major, minor), what) = match kind {
+        TMPFS => ((6, 3), "an id-mapped tmpfs"),
+        OVERLAYFS => ((5, 19), "an id-mapped overlay"),
+        _ => ((5, 12), "an id-mapped mount"),
+    };
+    (kernel() < (major, minor)).then(|| format!("{what} needs Linux {major}.{minor}"))
 }
 
 /// Whether `docker build` may ask for BuildKit.

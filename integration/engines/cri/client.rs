@@ -62,6 +62,11 @@ impl Cri {
         Cri::open(self.place.clone(), self.socket, self.root)
     }
 
+    /// Whether it puts a monitor between itself and the runtime, as CRI-O does.
+    pub(crate) fn has_monitors(&self) -> bool {
+        self.socket.contains("crio")
+    }
+
     /// What is not ready yet.
     fn unready(&self) -> String {
         let asked = self.call(async |mut cri| cri.status(StatusRequest { verbose: false }).await);
