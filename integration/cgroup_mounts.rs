@@ -1,6 +1,7 @@
 //! The container's view of its own cgroup, and what it may do with it: mounts of type `cgroup` with and without a cgroup
 //! namespace, ownership, cgroups made inside (config-linux.md, Control groups, Cgroup ownership).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ cases! {
     a_joined_cgroup_namespace_shows_the_own_cgroup_too;
     writable_only_where_the_config_says_so;
     unknown_options_are_refused;
+    options_of_the_machine_stay;
     the_cgroup_is_given_to_the_containers_root: Need::Only(Layout::V2), Need::UserNamespaces;
     the_containers_root_divides_its_cgroup: Need::Only(Layout::V2), Need::UserNamespaces;
     limits_are_divided_but_not_raised: Need::Only(Layout::V2), Need::UserNamespaces, Need::Controller("pids");
@@ -98,10 +100,39 @@ fn writable_only_where_the_config_says_so(sandbox: &mut Sandbox) {
 }
 
 fn unknown_options_are_refused(sandbox: &mut Sandbox) {
-    for option in ["nsdelegate", "memory", "mode=755", "name=x"] {
+    for option in ["nonsdelegate", "nsdelegate=1", "memory", "mode=755", "name=x"] {
         sandbox.config["mounts"][6]["options"] = json!(["ro", option]);
         sandbox.refused(&["mounts[6] \"/sys/fs/cgroup\"", "unknown option", option]);
     }
+}
+
+/// containerd 2 names the machine's own options for privileged containers. A mount would set them, or take them away.
+fn options_of_the_machine_stay(sandbox: &mut Sandbox) {
+    sandbox.script("true");
+    let good = sandbox.config.clone();
+    let before = unified_options();
+    for namespace in [true, false] {
+        for options in [&[][..], &["nsdelegate"], &["pids_localevents", "favordynmods"]] {
+            sandbox.config = good.clone();
+            sandbox.config["mounts"][6]["options"] = json!([&["ro"], options].concat());
+            if !namespace {
+                sandbox.without_namespace("cgroup");
+            }
+            let output = sandbox.run().ok();
+            for option in options {
+                let warning = format!("mounts[6] \"/sys/fs/cgroup\": {option:?} is ignored");
+                assert!(output.stderr.contains(&warning), "{}", output.describe());
+            }
+            assert_eq!(unified_options(), before, "{options:?} {namespace}");
+        }
+    }
+}
+
+/// What cgroup2 has for options, wherever it is mounted: of the file system, not of a mount.
+fn unified_options() -> BTreeSet<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let lines = table.lines().filter_map(|line| line.split_once(" - cgroup2 "));
+    lines.map(|(_, options)| options.to_owned()).collect()
 }
 
 fn owner(path: impl AsRef<Path>) -> u32 {

@@ -336,7 +336,7 @@ mod tests {
         vec![
             (
                 "v2",
-                one_mount("/sys/fs/cgroup", "cgroup", &["ro", "memory", "name=x"]),
+                one_mount("/sys/fs/cgroup", "cgroup", &["ro", "nsdelegate", "memory", "name=x"]),
                 r#"mounts[0] "/sys/fs/cgroup": unknown option "memory" for a cgroup mount (hint: its hierarchies are mounted on the host, and have their options from there)"#,
             ),
             (

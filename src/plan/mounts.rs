@@ -30,6 +30,18 @@ const BELOW_PROC: [&str; 11] = [
     "proc/sys/crypto/fips_enabled",
 ];
 
+/// Options that cgroup2 has for the whole machine: a mount of it in the first cgroup namespace sets them, and takes away
+/// those that it does not name (admin-guide/cgroup-v2.rst, Mounting). containerd names the machine's own for privileged
+/// containers, so that these do not lose them.
+const OF_THE_MACHINE: [&str; 6] = [
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+];
+
 /// One entry of `mounts`, taken apart.
 struct Entry<'a> {
     field: String,
@@ -282,10 +294,14 @@ impl Entry<'_> {
 
     /// The container sees its own cgroup: as a new mount where it has a cgroup namespace, else as a bind mount.
     fn cgroup(&self, plan: &mut Plan, host: &Host, namespaces: &Namespaces) -> Result<()> {
-        if let Some((key, value)) = self.options.data.first() {
+        for (key, value) in &self.options.data {
             let option = option_text(key, value.as_deref());
-            return Err(Error::new(format!("unknown option {option:?} for a cgroup mount"))
-                .hint("its hierarchies are mounted on the host, and have their options from there"));
+            if !OF_THE_MACHINE.contains(&option.as_str()) {
+                return Err(Error::new(format!("unknown option {option:?} for a cgroup mount"))
+                    .hint("its hierarchies are mounted on the host, and have their options from there"));
+            }
+            plan.warnings
+                .push(format!("{}: {option:?} is ignored: it is the whole machine's to have", self.field));
         }
         let own = namespaces.is_new(Namespace::Cgroup);
         let views = plan.cgroup.views(&host.cgroups, own);
