@@ -420,7 +420,7 @@ fn all_killed_at_any_moment(sandbox: &mut Sandbox) {
         // From before the shim is there until after the start, by turns.
         std::thread::sleep(limit(1) * round / (4 * rounds));
         place.end_daemon(Signal::SIGKILL);
-        place.kill_all("containerd-shim");
+        place.kill_all(&["containerd", "containerd-shim-runc-v2"]);
         drop(call);
         // A runtime that a shim has started goes on without it, and its container may be known only later.
         let mut left = Vec::new();

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::processes::belonging_to;
+use crate::harness::processes;
 use crate::harness::{Call, Layout, Running, Sandbox, binary, limit, reap_orphans, until};
 
 /// What makes the place, in namespaces of its own: its first argument is a folder, the second the runtime. Mounts are
@@ -222,19 +222,25 @@ impl Place {
         drop(daemon.finish());
     }
 
-    /// Kills every program of this name that the engine has started, and those that these were about to start.
+    /// Kills every process of these programs in here, and those that they were about to start. A child is its parent's
+    /// program until it executes another, and in the middle of that has no command line to know it by.
     #[track_caller]
-    pub(crate) fn kill_all(&self, name: &str) {
+    pub(crate) fn kill_all(&self, programs: &[&str]) {
+        let link = |pid: i32, name: &str| fs::read_link(format!("/proc/{pid}/{name}")).ok();
+        let here = link(self.holder.pid(), "ns/mnt");
+        let ours = |&pid: &i32| {
+            let program = link(pid, "exe").unwrap_or_default();
+            programs.iter().any(|name| program.ends_with(name)) && link(pid, "ns/mnt") == here
+        };
         let gone = until(20, || {
-            let all = belonging_to(&self.sandbox.token).into_iter().filter(|(_, what)| what.contains(name));
-            let all: Vec<i32> = all.map(|(pid, _)| pid).collect();
+            let all: Vec<i32> = processes::all().into_iter().filter(ours).collect();
             for &pid in &all {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             reap_orphans();
             all.is_empty()
         });
-        assert!(gone, "{name} comes again and again");
+        assert!(gone, "{programs:?} come again and again");
     }
 
     /// Ends what is still there, and says what the engine has left of containers.
