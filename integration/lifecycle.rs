@@ -16,6 +16,8 @@ cases! {
     a_stopped_container_cannot_be_started;
     start_reports_a_failed_execve;
     start_of_unknown_container;
+    a_container_without_process_is_created_and_not_started;
+    run_wants_a_process;
     state_has_every_field_of_the_schema;
     state_of_a_stopped_container_has_no_pid;
     state_of_unknown_container;
@@ -97,6 +99,26 @@ fn start_reports_a_failed_execve(sandbox: &mut Sandbox) {
     sandbox.onggi(&["start", &sandbox.token]).finish().error(&["process.args[0]", "/bin/odd", "ENOEXEC"]);
     sandbox.wait_status("stopped");
     sandbox.delete();
+}
+
+/// config.md, Process: `process` is optional until `start`. Until then others may work in the container, without rights.
+fn a_container_without_process_is_created_and_not_started(sandbox: &mut Sandbox) {
+    sandbox.unset("/process");
+    sandbox.create();
+    let pid = sandbox.pid();
+    sandbox.onggi(&["start", &sandbox.token]).finish().error(&["process: missing", "config.md, Process"]);
+    assert_eq!((sandbox.status().as_str(), sandbox.pid()), ("created", pid));
+    let words = ["exec", &sandbox.token, "sh", "-c", "id -u; pwd; grep CapBnd /proc/self/status"];
+    let output = sandbox.onggi(&words).finish().ok();
+    assert_eq!(output.stdout, "0\n/\nCapBnd:\t0000000000000000\n");
+    sandbox.onggi(&["delete", "--force", &sandbox.token]).finish().ok();
+    sandbox.clean(&output);
+}
+
+fn run_wants_a_process(sandbox: &mut Sandbox) {
+    sandbox.unset("/process");
+    let output = sandbox.begin("run", &[]).finish().error(&["process: missing", "config.md, Process"]);
+    sandbox.clean(&output);
 }
 
 fn start_of_unknown_container(sandbox: &mut Sandbox) {

@@ -109,5 +109,5 @@ pub(crate) const ALL: &[Exception] = &[
         "process_rlimits",
         "its program, in Go, raises its own soft limit of open files before it looks",
     ),
-    everywhere("start", "wants create without process to succeed, and then start without process too"),
+    everywhere("start", "wants start without process to succeed, which must be an error"),
 ];

@@ -141,6 +141,9 @@ impl Creation {
         let mut warnings = Vec::new();
         let spec = spec::load(&config, &mut warnings)?;
         warnings.extend(spec::check(&spec)?);
+        if !gate {
+            spec::process::wanted(spec.process().as_ref())?;
+        }
         spec::check_files(&spec, &bundle)?;
         let no_cgroups = settings.cgroups == CgroupManager::Disabled;
         let mount_label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());

@@ -9,6 +9,7 @@ use super::{Settings, attend, gate, seccomp};
 use crate::error::{Error, Result, phrases};
 use crate::init::hook;
 use crate::init::link::Link;
+use crate::spec;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU32;
 
@@ -20,6 +21,7 @@ pub(crate) fn start(settings: &Settings, id: &str) -> Result<()> {
         let Facts { status, process } = Facts::of_locked(&locked)?;
         match status {
             Status::Created => {
+                spec::process::wanted(locked.saved()?.joining.process.as_ref())?;
                 let notify = Forwarder::listen(settings, locked.dir())?;
                 go(settings, &locked)?;
                 // Others may act on the container while it gets ready.

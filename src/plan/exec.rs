@@ -33,15 +33,20 @@ pub(crate) struct Joining {
     /// `linux.seccomp`: how the filter is loaded; the program itself is a file in the container's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seccomp: Option<Loading>,
-    /// `process`: what a further process has where it says nothing of its own.
+    /// `process`: what a further process has where it says nothing of its own; none: the container cannot be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<Process>,
 }
 
 impl Joining {
-    /// What to remember of a container with this first process, these namespaces (`CLONE_NEW…` flags) and perhaps a
-    /// session keyring.
-    pub(crate) fn of(first: &Becoming<'_>, namespaces: i32, keyring: bool) -> Self {
+    /// What to remember of a container that its first process becomes like this, with this `process` of config.json, these
+    /// namespaces (`CLONE_NEW…` flags) and perhaps a session keyring.
+    pub(crate) fn of(
+        first: &Becoming<'_>,
+        process: Option<&Process>,
+        namespaces: i32,
+        keyring: bool,
+    ) -> Self {
         Joining {
             namespaces,
             keyring,
@@ -50,7 +55,7 @@ impl Joining {
             personality: first.personality.cloned(),
             memory_policy: first.memory_policy.cloned(),
             seccomp: first.seccomp.cloned(),
-            process: Some(first.process.clone()),
+            process: process.cloned(),
         }
     }
 
@@ -180,7 +185,7 @@ pub(crate) fn plan(
         init.push("process.user", Step::BecomeRoot { setgroups: container.setgroups });
     }
     if container.keyring {
-        lsm::join_keyring(&mut init, &mut handles, request.id, process, host)?;
+        lsm::join_keyring(&mut init, &mut handles, request.id, Some(process), host)?;
     }
     lsm::confine(&mut init, &mut handles, process, host)?;
     becoming.terminal(&mut init, false)?;

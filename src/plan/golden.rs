@@ -36,6 +36,7 @@ mod tests {
         ("plan/golden/labels", &["lsm", "lsm_hybrid"]),
         ("plan/golden/net_devices", &["v2"]),
         ("plan/golden/net_devices_joined", &["v2"]),
+        ("plan/golden/no_process", &["v2"]),
         ("plan/golden/paths", &["v2"]),
         ("plan/golden/process", &["v2"]),
         ("plan/golden/properties", &["v2", "nested"]),
@@ -375,7 +376,6 @@ mod tests {
                 r#"linux.rootfsPropagation: unknown propagation "rbogus""#,
             ),
             ("v2", json!({ "root": null }), "root: is required"),
-            ("v2", json!({ "process": null }), "process: is required"),
             ("v2", json!({ "process": { "args": [] } }), "process.args: is empty"),
             ("v2", json!({ "process": { "args": ["a\0b"] } }), "process.args[0]: contains a NUL byte"),
             (

@@ -49,10 +49,10 @@ pub(crate) fn join_keyring(
     steps: &mut Steps,
     handles: &mut Vec<(Field, Handle)>,
     id: &str,
-    process: &Process,
+    process: Option<&Process>,
     host: &Host,
 ) -> Result<()> {
-    let label = selinux(process, host)?;
+    let label = process.map(|process| selinux(process, host)).transpose()?.flatten();
     if let Some((field, label)) = &label {
         push(steps, handles, field, LabelFile::KeyCreate, label.clone());
     }

@@ -28,6 +28,7 @@ pub(crate) mod sysctl;
 mod text;
 
 use crate::error::Result;
+use crate::spec;
 use cgroup::CgroupPlan;
 use exec::Joining;
 use host::Host;
@@ -61,6 +62,17 @@ pub(crate) struct Request<'a> {
     pub(crate) rootless: Option<bool>,
     /// `--cgroup-manager disabled`.
     pub(crate) no_cgroups: bool,
+}
+
+impl Request<'_> {
+    /// What the process finds besides what its config says; `notify`: also a socket for sd_notify(3).
+    fn handed(&self, notify: bool) -> Handed {
+        Handed {
+            descriptors: self.preserve_fds,
+            listening: self.listen_fds,
+            notify: notify.then(notify::variable),
+        }
+    }
 }
 
 /// Everything that will happen, decided before anything has.
@@ -167,7 +179,10 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
     let maps = namespaces::maps(spec, host, &namespaces)?;
     let seccomp = seccomp::plan(spec);
     let loading = seccomp.as_ref().map(|filter| filter.loading.clone());
-    let becoming = process::Becoming::of(spec, host, maps.as_ref(), &namespaces)?.filtered(loading.as_ref());
+    let process = spec.process().as_ref();
+    let someone = spec::process::or_nobody(process)?;
+    let becoming =
+        process::Becoming::of(spec, &someone, host, maps.as_ref(), &namespaces).filtered(loading.as_ref());
     let rootless = request.rootless.unwrap_or(!host.privileged || host.nested);
     let hooks = hooks::plan(spec)?;
     let mut plan = Plan {
@@ -194,7 +209,7 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         notify: false,
         poststart: hooks.poststart,
         poststop: hooks.poststop,
-        joining: Joining::of(&becoming, namespaces.flags(), !request.no_new_keyring),
+        joining: Joining::of(&becoming, process, namespaces.flags(), !request.no_new_keyring),
         state: state_text(spec, request),
         init: Steps::default(),
     };
@@ -223,12 +238,9 @@ pub(crate) fn plan(spec: &Spec, host: &Host, request: &Request<'_>) -> Result<Pl
         plan.push("process", Step::Gate);
     }
     hooks::push(&mut plan, hooks.start_container);
-    let handed = Handed {
-        descriptors: request.preserve_fds,
-        listening: request.listen_fds,
-        notify: plan.notify.then(notify::variable),
-    };
-    becoming.go(&mut plan.init, handed)?;
+    if process.is_some() {
+        becoming.go(&mut plan.init, request.handed(plan.notify))?;
+    }
     older::do_without_mount_setattr(&mut plan, host)?;
     Ok(plan)
 }

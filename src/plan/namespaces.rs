@@ -197,8 +197,7 @@ pub(crate) fn enter(
 ) -> Result<()> {
     plan.push("process", Step::Setsid);
     if !request.no_new_keyring {
-        let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
-        lsm::join_keyring(&mut plan.init, &mut plan.handles, request.id, process, host)?;
+        lsm::join_keyring(&mut plan.init, &mut plan.handles, request.id, spec.process().as_ref(), host)?;
     }
     let late = [Namespace::Network, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup, Namespace::Mount];
     for kind in late {

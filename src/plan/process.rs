@@ -75,15 +75,15 @@ impl<'a> Becoming<'a> {
     /// The container's first process.
     pub(crate) fn of(
         spec: &'a Spec,
+        process: &'a Process,
         host: &Host,
         maps: Option<&Maps>,
         namespaces: &Namespaces,
-    ) -> Result<Self> {
-        let process = spec.process().as_ref().ok_or_else(|| Error::new("is required").at("process"))?;
+    ) -> Self {
         let linux = spec.linux().as_ref();
         let annotation = spec.annotations().as_ref().and_then(|all| all.get(KEEP_GROUPS));
         let keep_groups = annotation.is_some_and(|value| value == "1");
-        Ok(Becoming {
+        Becoming {
             process,
             personality: linux.and_then(|linux| linux.personality().as_ref()),
             memory_policy: linux.and_then(|linux| linux.memory_policy().as_ref()),
@@ -93,7 +93,7 @@ impl<'a> Becoming<'a> {
             forks: false,
             seccomp: None,
             hurries: false,
-        })
+        }
     }
 
     /// process.terminal and consoleSize, once the container's devpts is mounted and before anything becomes read-only.
@@ -141,10 +141,11 @@ impl<'a> Becoming<'a> {
         if variable(process, "HOME").is_none() {
             steps.push("process.env", Become::Home(process.user().uid()));
         }
-        let (name, _) = strings(process)?;
-        let name = name.into_iter().next().ok_or_else(|| Error::new("is empty").at("process.args"))?;
-        let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
-        steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
+        let (args, _) = strings(process)?;
+        if let Some(name) = args.into_iter().next() {
+            let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
+            steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
+        }
         if let Some(seccomp) = self.seccomp.filter(|_| self.hurries) {
             steps.push("linux.seccomp", seccomp.step(true));
             steps.push("process.capabilities", take(sets));
@@ -229,6 +230,8 @@ impl<'a> Becoming<'a> {
     /// execve(2), and what survives it.
     pub(crate) fn go(&self, steps: &mut Steps, handed: Handed) -> Result<()> {
         let (args, mut env) = strings(self.process)?;
+        let name = args.first().ok_or_else(|| Error::new("is empty").at("process.args"))?;
+        let field = format!("process.args[0] {name:?}");
         steps.push("process", Become::KeepDescriptors(handed.descriptors));
         if handed.listening > 0 {
             env.retain(|entry| !LISTEN.iter().any(|name| entry.to_bytes().starts_with(name)));
@@ -238,7 +241,7 @@ impl<'a> Becoming<'a> {
         if let Some(seccomp) = self.seccomp.filter(|_| !self.hurries) {
             steps.push("linux.seccomp", seccomp.step(false));
         }
-        steps.push(format!("process.args[0] {:?}", args[0]), Become::Execve { args, env });
+        steps.push(field, Become::Execve { args, env });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod memory_policy;
 mod mounts;
 mod namespaces;
 mod net_devices;
-mod process;
+pub(crate) mod process;
 mod resources;
 mod scheduling;
 mod seccomp;

@@ -4,10 +4,10 @@
 use super::{Quoted, Rule, ids, linux_list, list, namespace, quoted, require};
 use crate::error::{Error, Result, phrases};
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use std::borrow::Cow;
 
 /// The demands.
 pub(super) const RULES: &[Rule] = &[
-    Rule { field: "process", section: "config.md, Process", check: present },
     Rule { field: "process.cwd", section: "config.md, Process", check: cwd },
     Rule { field: "process.args", section: "config.md, Process", check: args },
     Rule { field: "process.env[*]", section: "config.md, Process; POSIX environ", check: env },
@@ -22,13 +22,30 @@ pub(super) const RULES: &[Rule] = &[
     Rule { field: "process.oomScoreAdj", section: "config.md, Linux Process; proc(5)", check: oom_score_adj },
 ];
 
+/// The section that asks for a process where `start` is called, and only there.
+const SECTION: &str = "config.md, Process";
+
+/// A process without which a container can be created, and not started.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn wanted(process: Option<&Process>) -> Result<&Process> {
+    process.ok_or_else(|| Error::new("missing").at("process").hint(format!("start needs one: see {SECTION}")))
+}
+
+/// The process, or what stands for it where a config has none: root at `/`, without capabilities and without a program.
+///
+/// # Errors
+/// None that can be met.
+pub(crate) fn or_nobody(process: Option<&Process>) -> Result<Cow<'_, Process>> {
+    let nobody = || super::decode(br#"{"cwd":"/","user":{"uid":0,"gid":0}}"#).map(Cow::Owned);
+    let found = process.map_or_else(nobody, |process| Ok(Cow::Borrowed(process)));
+    found.map_err(|fault| Error::new(fault.to_string()))
+}
+
 /// Holds a check against the process, if there is one.
 fn with(spec: &Spec, check: impl Fn(&Process) -> Result<()>) -> Result<()> {
     spec.process().as_ref().map_or(Ok(()), check)
-}
-
-fn present(spec: &Spec) -> Result<()> {
-    require(spec.process().is_some(), "missing")
 }
 
 fn cwd(spec: &Spec) -> Result<()> {

@@ -22,7 +22,7 @@ pub(super) fn process(
 
 /// The container's own process, changed by options.
 fn described(options: &ExecOptions, joining: &Joining) -> Result<Process> {
-    let mut process = joining.process.clone().unwrap_or_default();
+    let mut process = spec::process::or_nobody(joining.process.as_ref())?.into_owned();
     process.set_args(Some(options.args.clone()));
     process.set_terminal(Some(options.terminal));
     if let Some(cwd) = &options.cwd {

@@ -62,7 +62,7 @@ pub(crate) fn owner(
     if !v2_alone || !namespaces.is_new(Namespace::Cgroup) || !writable {
         return None;
     }
-    let uid = spec.process().as_ref()?.user().uid();
+    let uid = spec.process().as_ref().map_or(0, |process| process.user().uid());
     let user = match &plan.maps {
         Some(maps) => User::Here(maps.uid.iter().find_map(|map| map.host_id(uid))?),
         None if namespaces.joined(Namespace::User).is_some() => User::Inside(uid),
