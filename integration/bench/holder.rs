@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bundle;
 use crate::peers::Peer;
-use crate::run::{self, Outcome};
-use crate::scenario::pid_file;
+use crate::stopwatch::{Outcome, pid_file, timed};
 
 /// A running container; deleted when dropped.
 pub(crate) struct Holder {
@@ -34,7 +33,7 @@ impl Holder {
         // From here on it is deleted, whatever comes.
         let mut holder = Holder { id, pid: 0, cgroup: String::new(), delete, alive: Some(alive) };
         let steps = [create, peer.command("start", &[&holder.id])];
-        match run::timed(&steps, Stdio::from(input))? {
+        match timed(&steps, Stdio::from(input))? {
             Outcome::Good { .. } => {}
             Outcome::Failed(why) => bail!("a container to enter: {why}"),
             Outcome::Hung => bail!("a container to enter: create or start hung"),
@@ -49,7 +48,7 @@ impl Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         self.alive = None;
-        if let Err(error) = run::timed(std::slice::from_ref(&self.delete), Stdio::null()) {
+        if let Err(error) = timed(std::slice::from_ref(&self.delete), Stdio::null()) {
             eprintln!("bench: {}: not deleted: {error:#}", self.id);
         }
     }

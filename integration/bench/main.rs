@@ -14,6 +14,7 @@ mod programs;
 mod report;
 mod run;
 mod scenario;
+mod stopwatch;
 
 use std::fs::File;
 use std::io::Write;

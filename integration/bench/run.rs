@@ -1,21 +1,17 @@
 //! The runs: each round runs every peer once in every scenario, so that what else the machine does strikes all alike.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::arena;
 use crate::holder::Holder;
 use crate::peers::{Kind, Peer};
-use crate::programs::STOPWATCH;
 use crate::scenario::Scenario;
+use crate::stopwatch::{LIMIT_MS, Outcome, timed};
 
 /// Runs of each peer before counting: caches are warm afterwards.
 const WARM_UP: usize = 3;
-/// The limit of one run in milliseconds; youki hangs now and then.
-const LIMIT_MS: &str = "5000";
-/// Where the output of the last run is.
-const LOG: &str = "/run/bench.log";
 
 /// One peer in one scenario, and what its runs gave.
 pub(crate) struct Lane<'p> {
@@ -33,13 +29,6 @@ pub(crate) struct Lane<'p> {
     pub(crate) failed: usize,
     /// Runs that were killed at the limit.
     pub(crate) hung: usize,
-}
-
-/// One run, as the stopwatch saw it.
-pub(crate) enum Outcome {
-    Good { wall_ns: u64, peak_kb: u64 },
-    Failed(String),
-    Hung,
 }
 
 /// The ids of all runs, which nobody else on this machine has.
@@ -158,29 +147,4 @@ impl<'p> Lane<'p> {
         }
         Ok(outcome)
     }
-}
-
-/// Runs steps under the stopwatch.
-///
-/// # Errors
-/// The stopwatch itself fails; what the steps do is the outcome.
-pub(crate) fn timed(steps: &[Vec<String>], stdin: Stdio) -> Result<Outcome> {
-    let comma = [",".to_owned()];
-    let words = steps.join(comma.as_slice());
-    let output = Command::new(STOPWATCH).args([LIMIT_MS, LOG]).args(words).stdin(stdin).output();
-    let output = output.context(STOPWATCH)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [wall_ns, peak_kb, status, hung] = numbers[..] else {
-        bail!("{STOPWATCH}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    if hung == 1 {
-        return Ok(Outcome::Hung);
-    }
-    if status == 0 {
-        return Ok(Outcome::Good { wall_ns, peak_kb });
-    }
-    let said = std::fs::read_to_string(LOG).unwrap_or_default();
-    let said = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
-    Ok(Outcome::Failed(format!("exit status {status}: {said}")))
 }

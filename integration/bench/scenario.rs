@@ -1,13 +1,12 @@
 //! What is measured: the scenarios, and the commands that each asks of a runtime, of the floor and of nobody.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 
 use crate::bundle;
 use crate::holder::Holder;
 use crate::peers::{Kind, Peer};
 use crate::programs;
+use crate::stopwatch::pid_file;
 
 /// One thing to do, alike for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,9 +132,4 @@ fn line(words: &[&str]) -> Vec<String> {
 /// The cgroup of a floor's container.
 fn cgroup(id: &str) -> String {
     format!("/sys/fs/cgroup/{id}")
-}
-
-/// Where the id of a measurement's process is written.
-pub(crate) fn pid_file(id: &str) -> String {
-    Path::new("/run").join(id).with_extension("pid").display().to_string()
 }
