@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Call, Layout, Need, Sandbox, is_alive, reap_orphans, state_of, until};
+use crate::harness::{Call, Layout, Need, Sandbox, is_alive, limit, reap_orphans, state_of, until};
 
 cases! {
     a_frozen_process_makes_no_progress;
@@ -284,7 +284,7 @@ fn a_process_in_the_kernel_ends_the_wait(sandbox: &mut Sandbox) {
         onggi(sandbox, usual, &["resume"]).finish().ok();
     } else {
         output.error(&["did not freeze", &pid, &format!("/proc/{pid}/stack")]);
-        assert!(begun.elapsed() < Duration::from_secs(15));
+        assert!(begun.elapsed() < limit(15));
     }
     assert_eq!(sandbox.status(), "running");
     let before = counted(sandbox);

@@ -4,8 +4,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -50,6 +50,7 @@ type Calls = Mutex<Vec<Vec<u8>>>;
 pub(super) struct Played {
     path: PathBuf,
     over: Arc<AtomicBool>,
+    callers: Arc<AtomicUsize>,
     calls: Arc<Calls>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,6 +61,8 @@ pub(super) fn play(path: impl Into<PathBuf>, fate: Fate) -> Played {
     let listener = UnixListener::bind(&path).unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
+    let callers = Arc::new(AtomicUsize::new(0));
+    let come = Arc::clone(&callers);
     let calls = Arc::new(Calls::default());
     let heard = Arc::clone(&calls);
     let thread = std::thread::spawn(move || {
@@ -67,13 +70,19 @@ pub(super) fn play(path: impl Into<PathBuf>, fate: Fate) -> Played {
             if is_over.load(Relaxed) {
                 return;
             }
+            come.fetch_add(1, Relaxed);
             serve(stream, fate, &heard);
         }
     });
-    Played { path, over, calls, thread: Some(thread) }
+    Played { path, over, callers, calls, thread: Some(thread) }
 }
 
 impl Played {
+    /// How many connections there were.
+    pub(super) fn callers(&self) -> usize {
+        self.callers.load(Relaxed)
+    }
+
     /// How often this was asked for.
     pub(super) fn count(&self, method: &str) -> usize {
         count(&self.calls, method)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Call, Layout, Need, Output, Running, Sandbox, output, until};
+use crate::harness::{Call, Layout, Need, Output, Running, Sandbox, limit, output, until};
 use crate::limits::bfq_turn;
 use bus::Fate;
 
@@ -186,7 +186,7 @@ fn a_bus_that_talks_nonsense_is_an_error(sandbox: &mut Sandbox) {
 fn a_silent_bus_is_given_up(sandbox: &mut Sandbox) {
     let begun = Instant::now();
     let output = create_on(sandbox, Fate::Silence).error(&[FLAG, "ETIMEDOUT", "nobody answers"]);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < limit(20), "{:?}", begun.elapsed());
     sandbox.clean(&output);
 }
 
@@ -314,8 +314,7 @@ fn the_bus_knows_who_is_mapped_to_root(sandbox: &mut Sandbox) {
 }
 
 fn only_the_driver_touches_the_bus(sandbox: &mut Sandbox) {
-    let _bus = bus::play(sandbox.path("bus"), Fate::Silence);
-    let begun = Instant::now();
+    let bus = bus::play(sandbox.path("bus"), Fate::ClosedAfterHello);
     on(sandbox, sandbox.begin("create", &[])).finish().ok();
     for args in
         [&["--systemd-cgroup", "state", &sandbox.token][..], &["--systemd-cgroup", "list"], &["--version"]]
@@ -323,7 +322,9 @@ fn only_the_driver_touches_the_bus(sandbox: &mut Sandbox) {
         on(sandbox, sandbox.onggi(args)).finish().ok();
     }
     on(sandbox, sandbox.onggi(&[FLAG, "delete", "--force", &sandbox.token])).finish().ok();
-    assert!(begun.elapsed() < Duration::from_secs(8), "somebody waited for the bus");
+    assert_eq!(bus.callers(), 0);
+    on(sandbox, begin(sandbox, "create", &[])).finish().error(&["closed the connection"]);
+    assert_eq!(bus.callers(), 1);
 }
 
 /// The plan is made before anything is done; a bus that knows systemd's version is enough.
