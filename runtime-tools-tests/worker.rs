@@ -1,7 +1,7 @@
 //! The process that runs the tests of one layout, in a world of its own, and says a line of JSON for each.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -9,8 +9,8 @@ use libtest_mimic::Arguments;
 use serde::{Deserialize, Serialize};
 
 use crate::clause::Item;
-use crate::harness::Layout;
 use crate::harness::world::{World, attempt};
+use crate::harness::{Layout, processes};
 use crate::verdict::Outcome;
 use crate::{runtime, validation};
 
@@ -46,10 +46,8 @@ pub(crate) fn layout() -> Option<Layout> {
 /// # Errors
 /// It ended before its time.
 pub(crate) fn hear(layout: Layout, hear: &mut dyn FnMut(Said)) -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut worker = Command::new(program);
-    worker.args(std::env::args_os().skip(1)).env(WORKER, layout.name());
-    worker.env("ONGGI_BIN", runtime::chosen()?).stdout(Stdio::piped());
+    let mut worker = processes::copy();
+    worker.env(WORKER, layout.name()).env("ONGGI_BIN", runtime::chosen()?).stdout(Stdio::piped());
     let mut worker = worker.spawn().map_err(|error| error.to_string())?;
     let lines = worker.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines());
     for line in lines.map_while(Result::ok) {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
@@ -26,6 +27,24 @@ pub(crate) fn me() -> i32 {
 /// Makes this program the parent of what its children leave behind.
 pub(crate) fn adopt_orphans() {
     prctl::set_child_subreaper(true).unwrap();
+}
+
+/// This program once more, with its arguments. Behind `nohup`, or `&` in a script, signals are ignored, which containers
+/// would inherit: by the copy none is.
+pub(crate) fn copy() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let ignored = u64::from_str_radix(&status_field(me(), "SigIgn").unwrap(), 16).unwrap();
+    // By Rust itself, and undone in what it starts.
+    let pipe = 1 << (Signal::SIGPIPE as u64 - 1);
+    let mut copy = if ignored & !pipe == 0 {
+        Command::new(program)
+    } else {
+        let mut env = Command::new("env");
+        env.arg("--default-signal").arg(program);
+        env
+    };
+    copy.args(std::env::args_os().skip(1));
+    copy
 }
 
 /// Starts `command`; [`reap_orphans`] will leave it alone until [`forget`].

@@ -6,7 +6,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -41,8 +41,7 @@ pub(crate) fn binary() -> PathBuf {
 fn run_both() -> ExitCode {
     let mut good = true;
     for layout in [Layout::V1, Layout::V2] {
-        let mut copy = Command::new(std::env::current_exe().unwrap());
-        let status = copy.args(std::env::args_os().skip(1)).env(LAYOUT, layout.name()).status().unwrap();
+        let status = processes::copy().env(LAYOUT, layout.name()).status().unwrap();
         good &= status.success();
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
