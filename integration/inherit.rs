@@ -271,9 +271,10 @@ fn run_detached_waits_until_the_container_is_ready(sandbox: &mut Sandbox) {
 
 /// `run` in the foreground, its container listening.
 fn in_the_foreground(sandbox: &mut Sandbox, manager: &Manager) -> (Running, i32) {
-    sandbox.script("trap 'exit 7' TERM; while true; do sleep 0.05; done");
+    sandbox.script("trap 'exit 7' TERM; echo up > /up; while true; do sleep 0.05; done");
     let running = manager.call(sandbox.begin("run", &[])).spawn();
     let pid = until_it_listens(sandbox);
+    sandbox.wait_file(sandbox.rootfs("up"), "up");
     (running, pid)
 }
 

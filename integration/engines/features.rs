@@ -172,8 +172,7 @@ pub(crate) fn update_and_stats(client: &Client, sandbox: &Sandbox) {
 }
 
 pub(crate) fn pause_and_kill(client: &Client, sandbox: &Sandbox) {
-    let script = "trap 'exit 33' USR1; while :; do sleep 0.1; done";
-    client.start(sandbox, &[], &["sh", "-c", script]);
+    start_with_trap(client, sandbox, "trap 'exit 33' USR1");
     client.call(sandbox, &["pause", &sandbox.token]).finish().ok();
     assert_eq!(client.inspect(sandbox, ".State.Status"), "paused");
     client.call(sandbox, &["unpause", &sandbox.token]).finish().ok();
@@ -302,16 +301,18 @@ pub(crate) fn capabilities(client: &Client, sandbox: &Sandbox) {
     assert_eq!(seen, "0000000000002000");
 }
 
+/// A container that waits, and does with a signal as `trap` says.
+fn start_with_trap(client: &Client, sandbox: &Sandbox, trap: &str) {
+    let script = format!("{trap}; echo ready; while :; do sleep 0.1; done");
+    client.start(sandbox, &[], &["sh", "-c", &script]);
+    let ready = || client.call(sandbox, &["logs", &sandbox.token]).finish().ok().stdout == "ready\n";
+    assert!(until(10, ready));
+}
+
 /// A container that does not listen is killed when its time is over; one that does ends as it likes.
 pub(crate) fn stop_with_timeout(client: &Client, sandbox: &Sandbox) {
-    for (script, code) in [("trap '' TERM", "137"), ("trap 'exit 3' TERM", "3")] {
-        client.start(
-            sandbox,
-            &[],
-            &["sh", "-c", &format!("{script}; echo ready; while :; do sleep 0.1; done")],
-        );
-        let ready = || client.call(sandbox, &["logs", &sandbox.token]).finish().ok().stdout == "ready\n";
-        assert!(until(10, ready));
+    for (trap, code) in [("trap '' TERM", "137"), ("trap 'exit 3' TERM", "3")] {
+        start_with_trap(client, sandbox, trap);
         let seconds = if code == "3" { "60" } else { "2" };
         client.call(sandbox, &["stop", "--time", seconds, &sandbox.token]).finish().ok();
         assert_eq!(client.inspect(sandbox, ".State.ExitCode"), code);

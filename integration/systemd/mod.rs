@@ -651,11 +651,11 @@ fn a_failed_unit_of_the_name_is_no_obstacle(sandbox: &mut Sandbox) {
         "SendSIGKILL=no",
         "sh",
         "-c",
-        "trap '' TERM; sleep 100 & wait; wait",
+        "trap '' TERM; echo deaf; sleep 100 & wait; wait",
     ];
     let words = [&["systemd-run", "--scope", "--unit", &unit][..], &stubborn].concat();
     let other = sandbox.tool_call(&words).spawn();
-    assert!(until(10, || property(&unit, "ActiveState") == "active"));
+    assert!(until(10, || other.stdout().contains("deaf") && property(&unit, "ActiveState") == "active"));
     systemctl(&["stop", &unit]);
     assert_eq!(property(&unit, "ActiveState"), "failed");
     other.signal(Signal::SIGKILL);
