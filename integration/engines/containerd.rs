@@ -422,18 +422,22 @@ fn all_killed_at_any_moment(sandbox: &mut Sandbox) {
         place.end_daemon(Signal::SIGKILL);
         place.kill_all(&["containerd", "containerd-shim-runc-v2"]);
         drop(call);
-        // A runtime that a shim has started goes on without it, and its container may be known only later.
-        let mut left = Vec::new();
+        // A runtime that a shim has started goes on without it, and its container may be known only later. On a machine
+        // with too much to do a delete gives up, and is asked again.
+        let (mut left, mut said) = (Vec::new(), String::new());
         let gone = until(10, || {
-            for id in onggi(&["list", "--quiet"]).ok().text().lines() {
+            let list = onggi(&["list", "--quiet"]).ok();
+            for id in list.text().lines() {
                 known += 1;
-                onggi(&["delete", "--force", id]).ok();
+                let output = onggi(&["delete", "--force", id]);
+                if !output.status.success() {
+                    said = output.describe();
+                }
             }
             left = crate::harness::processes::belonging_to(&id);
-            left.is_empty()
+            left.is_empty() && list.text().is_empty()
         });
-        assert!(gone, "after {round}: {left:?}");
-        assert_eq!(onggi(&["list", "--quiet"]).ok().text(), "");
+        assert!(gone, "after {round}: {left:?} {said}");
         start(&place);
         assert!(until(10, || ctr(&place, sandbox, &["task", "list", "-q"]).finish().ok().text().is_empty()));
         ctr(&place, sandbox, &["container", "delete", &id]).finish();
