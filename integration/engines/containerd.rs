@@ -422,8 +422,8 @@ fn all_killed_at_any_moment(sandbox: &mut Sandbox) {
         place.end_daemon(Signal::SIGKILL);
         place.kill_all(&["containerd", "containerd-shim-runc-v2"]);
         drop(call);
-        // A runtime that a shim has started goes on without it, and its container may be known only later. On a machine
-        // with too much to do a delete gives up, and is asked again.
+        // A runtime that a shim has started goes on without it, and its container may be known only later. An
+        // emulated machine may have so much to do that a delete gives up: it is asked again.
         let (mut left, mut said) = (Vec::new(), String::new());
         let gone = until(10, || {
             let list = onggi(&["list", "--quiet"]).ok();
@@ -432,6 +432,7 @@ fn all_killed_at_any_moment(sandbox: &mut Sandbox) {
                 let output = onggi(&["delete", "--force", id]);
                 if !output.status.success() {
                     said = output.describe();
+                    assert!(patience() > 1, "after {round}: {said}");
                 }
             }
             left = crate::harness::processes::belonging_to(&id);
