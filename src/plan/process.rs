@@ -141,8 +141,7 @@ impl<'a> Becoming<'a> {
         if variable(process, "HOME").is_none() {
             steps.push("process.env", Become::Home(process.user().uid()));
         }
-        let (args, _) = strings(process)?;
-        if let Some(name) = args.into_iter().next() {
+        if let Some(name) = args(process)?.into_iter().next() {
             let path = variable(process, "PATH").unwrap_or(DEFAULT_PATH).to_owned();
             steps.push(format!("process.args[0] {name:?}"), Become::FindExecutable { name, path });
         }
@@ -229,7 +228,7 @@ impl<'a> Becoming<'a> {
 
     /// execve(2), and what survives it.
     pub(crate) fn go(&self, steps: &mut Steps, handed: Handed) -> Result<()> {
-        let (args, mut env) = strings(self.process)?;
+        let (args, mut env) = (args(self.process)?, env(self.process)?);
         let name = args.first().ok_or_else(|| Error::new("is empty").at("process.args"))?;
         let field = format!("process.args[0] {name:?}");
         steps.push("process", Become::KeepDescriptors(handed.descriptors));
@@ -258,19 +257,23 @@ fn take(sets: Sets) -> Become {
     Become::Capabilities { effective, permitted, inheritable, ambient }
 }
 
-fn strings(process: &Process) -> Result<(Vec<CString>, Vec<CString>)> {
-    let one = |field: &str, i: usize, text: &str| {
-        CString::new(text).map_err(|_| Error::new("contains a NUL byte").at(format!("process.{field}[{i}]")))
-    };
-    let args = process.args().iter().flatten().enumerate();
-    let args = args.map(|(i, text)| one("args", i, text)).collect::<Result<_>>()?;
+/// An entry of `process.args` or `process.env`.
+fn string(field: &str, i: usize, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new("contains a NUL byte").at(format!("process.{field}[{i}]")))
+}
+
+fn args(process: &Process) -> Result<Vec<CString>> {
+    process.args().iter().flatten().enumerate().map(|(i, text)| string("args", i, text)).collect()
+}
+
+fn env(process: &Process) -> Result<Vec<CString>> {
     // Of two values for a name the last counts, as in runc; a program might look at the first.
     let mut names = BTreeSet::new();
     let env = process.env().as_deref().unwrap_or_default().iter().enumerate().rev();
     let env = env.filter(|(_, text)| names.insert(text.split_once('=').map_or(text.as_str(), |it| it.0)));
-    let mut env = env.map(|(i, text)| one("env", i, text)).collect::<Result<Vec<_>>>()?;
+    let mut env = env.map(|(i, text)| string("env", i, text)).collect::<Result<Vec<_>>>()?;
     env.reverse();
-    Ok((args, env))
+    Ok(env)
 }
 
 /// asm-generic/resource.h; libc gives them another type on each C library.

@@ -22,15 +22,13 @@ pub(super) const RULES: &[Rule] = &[
     Rule { field: "process.oomScoreAdj", section: "config.md, Linux Process; proc(5)", check: oom_score_adj },
 ];
 
-/// The section that asks for a process where `start` is called, and only there.
-const SECTION: &str = "config.md, Process";
-
 /// A process without which a container can be created, and not started.
 ///
 /// # Errors
 /// There is none.
-pub(crate) fn wanted(process: Option<&Process>) -> Result<&Process> {
-    process.ok_or_else(|| Error::new("missing").at("process").hint(format!("start needs one: see {SECTION}")))
+pub(crate) fn wanted(process: Option<&Process>) -> Result<()> {
+    require(process.is_some(), "missing")
+        .map_err(|error| error.at("process").hint("start needs one: see config.md, Process"))
 }
 
 /// The process, or what stands for it where a config has none: root at `/`, without capabilities and without a program.
